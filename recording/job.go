@@ -1,0 +1,54 @@
+package recording
+
+import "github.com/google/uuid"
+
+// Stage names a step of processing.
+type Stage string
+
+// The stages in their order.
+const (
+	StageStore     Stage = "store"     // the parts become one object
+	StageVerify    Stage = "verify"    // the object has the size and digest that were received
+	StageProbe     Stage = "probe"     // what is in the file
+	StageTranscode Stage = "transcode" // decode everything once: renditions, loudness, silences, peaks
+)
+
+// StageJob asks for one stage of one recording. It is enqueued in the
+// transaction that ended the stage before, so there is exactly one chain.
+type StageJob struct {
+	RecordingID uuid.UUID `json:"recordingId"`
+	Stage       Stage     `json:"stage"`
+}
+
+// Kind is the job's name in the queue.
+func (StageJob) Kind() string { return "stage" }
+
+// PurgeJob asks to delete every byte of a recording that its owner deleted or
+// whose upload ended without success.
+type PurgeJob struct {
+	RecordingID uuid.UUID `json:"recordingId"`
+}
+
+// Kind is the job's name in the queue.
+func (PurgeJob) Kind() string { return "purge" }
+
+// JanitorJob asks for one round of the janitor.
+type JanitorJob struct{}
+
+// Kind is the job's name in the queue.
+func (JanitorJob) Kind() string { return "janitor" }
+
+// Work is what a stage is given: the recording and its upload with its parts.
+type Work struct {
+	Recording Recording
+	Upload    Upload
+}
+
+// StageResult is what a stage found. Fields that are nil change nothing.
+type StageResult struct {
+	Next      Stage // the stage to do next; "" makes the recording ready
+	Media     *Media
+	Loudness  *Loudness
+	Silences  []Silence
+	Artifacts []Artifact
+}

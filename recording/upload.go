@@ -1,0 +1,111 @@
+package recording
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// UploadState is where an upload stands in the ledger.
+type UploadState string
+
+// The states of an upload: receiving → received → stored, or one of the ends
+// that take no more bytes.
+const (
+	UploadReceiving  UploadState = "receiving"  // bytes are missing, or the length is unknown
+	UploadReceived   UploadState = "received"   // every byte is durable in parts
+	UploadStored     UploadState = "stored"     // the object exists with exactly these bytes
+	UploadRefused    UploadState = "refused"    // its first bytes are not audio
+	UploadTerminated UploadState = "terminated" // the owner gave it up
+	UploadExpired    UploadState = "expired"    // nothing came for too long
+)
+
+// Complete reports whether every byte of the upload has been acknowledged.
+func (s UploadState) Complete() bool { return s == UploadReceived || s == UploadStored }
+
+// Gone reports whether the upload ended without becoming a recording's original.
+func (s UploadState) Gone() bool {
+	return s == UploadRefused || s == UploadTerminated || s == UploadExpired
+}
+
+// Upload is a row of the ledger: the only truth about how many bytes of an
+// upload are safe. Offset never goes down.
+type Upload struct {
+	ID          uuid.UUID
+	RecordingID uuid.UUID
+	OwnerID     uuid.UUID
+	ClientID    string // the client's own name for it, unique per owner; "" if none
+	State       UploadState
+	Length      *int64 // bytes; nil while the client has not said (creation-defer-length)
+	Offset      int64  // bytes committed: durable and acknowledged
+	ObjectKey   string // where the finished object lies
+	Metadata    map[string]string
+
+	// Epoch is the fencing token: taking the upload's lock raises it, and a
+	// commit with an older epoch is refused.
+	Epoch int64
+	// WriterOpen says that the last writer did not end cleanly, so that it may
+	// still be alive somewhere and append to the part it had open. The next
+	// writer then starts a part of its own.
+	WriterOpen bool
+	// HashState is the SHA-256 state over the first Offset bytes, as
+	// crypto/sha256 marshals it.
+	HashState []byte
+	// Head is the first bytes of the file, kept while they are too few to tell
+	// its format.
+	Head  []byte
+	Parts []Part // in order; their sizes add up to Offset
+
+	CreatedAt time.Time
+	UpdatedAt time.Time
+	ExpiresAt time.Time
+}
+
+// Complete reports whether every byte of the upload has been acknowledged.
+func (u Upload) Complete() bool { return u.State.Complete() }
+
+// Part is a piece of an upload as its storage keeps it: what it is, only the
+// storage knows.
+type Part struct {
+	Number int    // 1 and up; a number is never used again for other bytes
+	Size   int64  // committed bytes
+	Ref    string // the storage's own name for it
+}
+
+// NewUpload is what creating an upload writes.
+type NewUpload struct {
+	UploadID    uuid.UUID
+	RecordingID uuid.UUID
+	OwnerID     uuid.UUID
+	ClientID    string
+	Length      *int64
+	ObjectKey   string
+	Metadata    map[string]string
+	ExpiresAt   time.Time
+	Recording   Recording // Title, Filename, Filetype, Language, StoryID, RecordedAt
+	Receipt     *Receipt  // for an upload of zero bytes, which is complete at once
+}
+
+// Chunk is what a commit writes: the offset moves, and everything that goes
+// with it, in one transaction.
+type Chunk struct {
+	UploadID   uuid.UUID
+	Epoch      int64 // of the writer; the commit is refused if the ledger's is higher
+	From, To   int64 // the offset moves from From to To
+	HashState  []byte
+	Head       []byte
+	Parts      []Part // parts that are new or have grown
+	CloseWrite bool   // the writer has ended: nothing more will be appended under this epoch
+	// Receipt is set with the last byte: the upload becomes received in the same
+	// transaction.
+	Receipt *Receipt
+}
+
+// Receipt is what completing an upload writes besides the offset: the digest,
+// the first job and the event.
+type Receipt struct {
+	SizeBytes int64
+	SHA256    []byte
+	Job       StageJob
+	Event     Event
+}
