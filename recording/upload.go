@@ -96,6 +96,7 @@ type Chunk struct {
 	Head       []byte
 	Parts      []Part // parts that are new or have grown
 	CloseWrite bool   // the writer has ended: nothing more will be appended under this epoch
+	ExpiresAt  time.Time
 	// Receipt is set with the last byte: the upload becomes received in the same
 	// transaction.
 	Receipt *Receipt

@@ -1,0 +1,34 @@
+package recording
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Purge says which bytes of a recording are to be deleted for good.
+type Purge struct {
+	RecordingID  uuid.UUID
+	UploadID     uuid.UUID
+	DiscardParts bool     // the parts of its upload
+	Keys         []string // objects: the original and the artifacts
+}
+
+// StoredKind says what an entry of a storage is.
+type StoredKind string
+
+// What a storage holds.
+const (
+	StoredObject StoredKind = "object" // a finished object, named by Key
+	StoredParts  StoredKind = "parts"  // the parts of the upload UploadID
+	StoredTemp   StoredKind = "temp"   // a file on its way to be an object, named by Key
+)
+
+// StoredEntry is one thing that a storage holds, as the janitor sees it.
+type StoredEntry struct {
+	Kind       StoredKind
+	Key        string
+	UploadID   uuid.UUID
+	SizeBytes  int64
+	ModifiedAt time.Time // the latest change below it
+}
