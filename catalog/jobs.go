@@ -1,0 +1,208 @@
+package catalog
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+
+	"reprise/recording"
+)
+
+// StageAttempts is how often a stage is tried before its recording fails.
+const StageAttempts = 3
+
+// enqueue adds a job in the transaction; at is when it may run, zero for now.
+func (c *Catalog) enqueue(ctx context.Context, tx pgx.Tx, args river.JobArgs, at time.Time) error {
+	opts := &river.InsertOpts{ScheduledAt: at}
+	switch args.(type) {
+	case recording.StageJob:
+		opts.MaxAttempts = StageAttempts
+	case recording.PurgeJob:
+		opts.Priority = 3 // people wait for stages, nobody waits for this
+	}
+	if _, err := c.jobs.InsertTx(ctx, tx, args, opts); err != nil {
+		return fmt.Errorf("enqueue %s: %w", args.Kind(), err)
+	}
+	return nil
+}
+
+// RetryRecording gives a failed recording another chain of attempts, from the
+// stage that failed on.
+func (c *Catalog) RetryRecording(ctx context.Context, owner, id uuid.UUID) (recording.Recording, error) {
+	var r recording.Recording
+	err := c.inTx(ctx, func(tx pgx.Tx) (err error) {
+		r, err = oneRecording(ctx, tx, `SELECT `+recordingColumns+` FROM recordings r
+			WHERE r.owner_id = $1 AND r.id = $2 AND r.state <> 'deleted' FOR UPDATE`, owner, id)
+		if err != nil {
+			return err
+		}
+		if r.State != recording.StateFailed {
+			return recording.Errorf(recording.CodeConflict, "Only a failed recording can be tried again; this one is %s.", r.State)
+		}
+		if err := c.endRecording(ctx, tx, id, recording.StateProcessing, "", ""); err != nil {
+			return err
+		}
+		r.State, r.Reason, r.Detail, r.Version = recording.StateProcessing, "", "", r.Version+1
+		if err := c.enqueue(ctx, tx, recording.StageJob{RecordingID: id, Stage: r.Stage}, time.Time{}); err != nil {
+			return err
+		}
+		return appendEvent(ctx, tx, recording.NewEvent(owner, id, recording.EventRecordingRetried, c.now(), map[string]any{"stage": r.Stage}))
+	})
+	return r, err
+}
+
+// workerLockKey is the advisory lock of a worker process, by its client id.
+const workerLockKey = `hashtextextended('reprise-worker:' || $1, 0)`
+
+// HoldWorkerLock tells the other replicas that the worker process clientID is
+// alive, until release: it holds an advisory lock on a connection of its own,
+// which the kernel closes when the process dies. The lock comes back by itself
+// after the database was away.
+func (c *Catalog) HoldWorkerLock(ctx context.Context, clientID string) (release func(), err error) {
+	conn, err := c.lockWorker(ctx, clientID)
+	if err != nil {
+		return nil, classify(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(5 * time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				if conn != nil {
+					conn.Close(context.WithoutCancel(ctx))
+				}
+				return
+			case <-tick.C:
+			}
+			if conn != nil && conn.Ping(ctx) != nil {
+				conn.Close(ctx)
+				conn = nil
+			}
+			if conn == nil {
+				conn, _ = c.lockWorker(ctx, clientID) // the next tick tries again
+			}
+		}
+	}()
+	return func() { cancel(); <-done }, nil
+}
+
+func (c *Catalog) lockWorker(ctx context.Context, clientID string) (*pgx.Conn, error) {
+	conn, err := pgx.ConnectConfig(ctx, c.pool.Config().ConnConfig)
+	if err != nil {
+		return nil, err
+	}
+	// A host that lost its power closes nothing: the server's keepalive finds out in half a minute.
+	for _, sql := range []string{"SET tcp_keepalives_idle = 10", "SET tcp_keepalives_interval = 5", "SET tcp_keepalives_count = 4"} {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			conn.Close(ctx)
+			return nil, err
+		}
+	}
+	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock("+workerLockKey+")", clientID); err != nil {
+		conn.Close(ctx)
+		return nil, err
+	}
+	return conn, nil
+}
+
+// RescueJobs puts jobs that a dead worker was running back into the queue and
+// returns how many. A stage whose last attempt died with its worker is given up:
+// its recording fails. Safe to run on every replica at once.
+func (c *Catalog) RescueJobs(ctx context.Context) (int, error) {
+	rows, err := c.pool.Query(ctx, `
+		SELECT DISTINCT attempted_by[array_upper(attempted_by, 1)] FROM river_job
+		WHERE state = 'running' AND attempted_by IS NOT NULL`)
+	if err != nil {
+		return 0, classify(err)
+	}
+	workers, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return 0, classify(err)
+	}
+	rescued := 0
+	for _, worker := range workers {
+		err := c.inTx(ctx, func(tx pgx.Tx) error {
+			var dead bool
+			if err := tx.QueryRow(ctx, "SELECT pg_try_advisory_xact_lock("+workerLockKey+")", worker).Scan(&dead); err != nil || !dead {
+				return err
+			}
+			n, err := c.rescueFrom(ctx, tx, worker)
+			rescued += n
+			return err
+		})
+		if err != nil {
+			return rescued, err
+		}
+	}
+	return rescued, nil
+}
+
+// rescueFrom requeues what a dead worker was running. It writes River's table
+// itself: River's own rescuer knows only time, and waits for an hour.
+func (c *Catalog) rescueFrom(ctx context.Context, tx pgx.Tx, worker string) (int, error) {
+	rows, err := tx.Query(ctx, `
+		UPDATE river_job SET
+			state = CASE WHEN attempt >= max_attempts THEN 'discarded' ELSE 'available' END::river_job_state,
+			finalized_at = CASE WHEN attempt >= max_attempts THEN now() END,
+			scheduled_at = now(),
+			errors = array_append(errors, jsonb_build_object('at', now(), 'attempt', attempt, 'error', 'the worker process died', 'trace', ''))
+		WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = $1
+		RETURNING kind, state::text, args`, worker)
+	if err != nil {
+		return 0, err
+	}
+	type job struct {
+		kind, state string
+		args        json.RawMessage
+	}
+	jobs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (j job, err error) {
+		err = row.Scan(&j.kind, &j.state, &j.args)
+		return j, err
+	})
+	if err != nil {
+		return 0, err
+	}
+	for _, j := range jobs {
+		if j.state != "discarded" || j.kind != (recording.StageJob{}).Kind() {
+			continue
+		}
+		var args recording.StageJob
+		if err := json.Unmarshal(j.args, &args); err != nil {
+			return 0, fmt.Errorf("read the arguments of a job: %w", err)
+		}
+		if err := c.verdict(ctx, tx, args.RecordingID, args.Stage, recording.StateFailed, recording.ReasonInternal,
+			"Processing this recording stopped the server's worker on every attempt."); err != nil {
+			return 0, err
+		}
+	}
+	return len(jobs), nil
+}
+
+// JobCount says how many jobs of a kind are in a state, and since when the
+// oldest of them waits.
+type JobCount struct {
+	Kind, State string
+	Count       int64
+	OldestAt    time.Time // when the oldest was due
+}
+
+// JobCounts counts the jobs that are not finished.
+func (c *Catalog) JobCounts(ctx context.Context) ([]JobCount, error) {
+	rows, err := c.pool.Query(ctx, `
+		SELECT kind, state::text, count(*), min(scheduled_at) FROM river_job
+		WHERE state IN ('available', 'pending', 'retryable', 'running', 'scheduled') GROUP BY kind, state`)
+	if err != nil {
+		return nil, classify(err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[JobCount])
+	return list, classify(err)
+}

@@ -1,0 +1,278 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"reprise/recording"
+)
+
+// uploadColumns are what scanUpload reads, of uploads named u.
+const uploadColumns = `u.id, u.recording_id, u.owner_id, coalesce(u.client_id, ''), u.state, u.length,
+	u.committed_offset, u.object_key, u.metadata, u.epoch, u.writer_open, u.hash_state, u.head,
+	u.created_at, u.updated_at, u.expires_at,
+	coalesce((SELECT jsonb_agg(jsonb_build_object('Number', p.number, 'Size', p.size, 'Ref', p.ref) ORDER BY p.number)
+	          FROM upload_parts p WHERE p.upload_id = u.id), '[]')`
+
+func scanUpload(row pgx.CollectableRow) (recording.Upload, error) {
+	var u recording.Upload
+	err := row.Scan(&u.ID, &u.RecordingID, &u.OwnerID, &u.ClientID, &u.State, &u.Length,
+		&u.Offset, &u.ObjectKey, &u.Metadata, &u.Epoch, &u.WriterOpen, &u.HashState, &u.Head,
+		&u.CreatedAt, &u.UpdatedAt, &u.ExpiresAt, &u.Parts)
+	return u, err
+}
+
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// oneUpload runs a query for one row of uploadColumns; no row is ErrNotFound.
+func oneUpload(ctx context.Context, q querier, sql string, args ...any) (recording.Upload, error) {
+	rows, err := q.Query(ctx, sql, args...)
+	if err != nil {
+		return recording.Upload{}, classify(err)
+	}
+	u, err := pgx.CollectExactlyOneRow(rows, scanUpload)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return recording.Upload{}, recording.ErrNotFound
+	}
+	return u, classify(err)
+}
+
+// CreateUpload writes a new upload with its recording and says created. If the
+// owner has a living upload of the same ClientID, that one comes back instead.
+// With a Receipt (an upload of zero bytes) it is received at once.
+func (c *Catalog) CreateUpload(ctx context.Context, n recording.NewUpload) (u recording.Upload, created bool, err error) {
+	errTaken := errors.New("client id is taken")
+	err = c.inTx(ctx, func(tx pgx.Tx) error {
+		now := c.now()
+		r := n.Recording
+		if _, err := tx.Exec(ctx, `
+			INSERT INTO recordings (id, owner_id, state, title, filename, filetype, language, story_id, recorded_at, object_key, created_at, updated_at)
+			VALUES ($1, $2, 'uploading', $3, $4, $5, $6, $7, $8, $9, $10, $10)`,
+			n.RecordingID, n.OwnerID, r.Title, r.Filename, r.Filetype, r.Language, r.StoryID, r.RecordedAt, n.ObjectKey, now); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `
+			INSERT INTO uploads (id, recording_id, owner_id, client_id, state, length, object_key, metadata, created_at, updated_at, expires_at)
+			VALUES ($1, $2, $3, nullif($4, ''), 'receiving', $5, $6, $7, $8, $8, $9)
+			ON CONFLICT (owner_id, client_id) WHERE client_id IS NOT NULL AND state IN ('receiving', 'received', 'stored') DO NOTHING`,
+			n.UploadID, n.RecordingID, n.OwnerID, n.ClientID, n.Length, n.ObjectKey, n.Metadata, now, n.ExpiresAt)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return errTaken
+		}
+		if n.Receipt != nil {
+			if err := c.receive(ctx, tx, n.UploadID, *n.Receipt); err != nil {
+				return err
+			}
+		}
+		data := map[string]any{}
+		if n.Length != nil {
+			data["lengthBytes"] = *n.Length
+		}
+		if err := appendEvent(ctx, tx, recording.NewEvent(n.OwnerID, n.RecordingID, recording.EventUploadCreated, now, data)); err != nil {
+			return err
+		}
+		if n.Receipt != nil {
+			if err := appendEvent(ctx, tx, n.Receipt.Event); err != nil {
+				return err
+			}
+		}
+		u, err = oneUpload(ctx, tx, `SELECT `+uploadColumns+` FROM uploads u WHERE u.id = $1`, n.UploadID)
+		return err
+	})
+	if errors.Is(err, errTaken) {
+		u, err = c.FindUploadByClientID(ctx, n.OwnerID, n.ClientID)
+		return u, false, err
+	}
+	return u, err == nil, err
+}
+
+// FindUpload returns an upload of this owner.
+func (c *Catalog) FindUpload(ctx context.Context, owner, id uuid.UUID) (recording.Upload, error) {
+	return oneUpload(ctx, c.pool, `SELECT `+uploadColumns+` FROM uploads u WHERE u.owner_id = $1 AND u.id = $2`, owner, id)
+}
+
+// FindUploadByClientID returns the owner's living upload of this client id.
+func (c *Catalog) FindUploadByClientID(ctx context.Context, owner uuid.UUID, clientID string) (recording.Upload, error) {
+	return oneUpload(ctx, c.pool, `SELECT `+uploadColumns+` FROM uploads u
+		WHERE u.owner_id = $1 AND u.client_id = $2 AND u.state IN ('receiving', 'received', 'stored')`, owner, clientID)
+}
+
+// AcquireUpload takes the upload over: its epoch rises, so commits of whoever
+// held it before are refused. An upload that takes no more bytes is returned as
+// it is. The WriterOpen it returns is that of before; with write it is set from
+// now on, until a commit of this epoch closes it.
+func (c *Catalog) AcquireUpload(ctx context.Context, id uuid.UUID, write bool) (recording.Upload, error) {
+	u, err := oneUpload(ctx, c.pool, `
+		WITH before AS MATERIALIZED (
+			SELECT id, writer_open FROM uploads WHERE id = $1 AND state = 'receiving' FOR UPDATE
+		), u AS (
+			UPDATE uploads SET epoch = epoch + 1, writer_open = uploads.writer_open OR $2
+			FROM before WHERE uploads.id = before.id
+			RETURNING uploads.id, recording_id, owner_id, client_id, state, length, committed_offset, object_key, metadata,
+				epoch, before.writer_open, hash_state, head, created_at, updated_at, expires_at
+		)
+		SELECT `+uploadColumns+` FROM u`, id, write)
+	if errors.Is(err, recording.ErrNotFound) {
+		return oneUpload(ctx, c.pool, `SELECT `+uploadColumns+` FROM uploads u WHERE u.id = $1`, id)
+	}
+	return u, err
+}
+
+// moveOffset is a commit in one statement. No row means that the writer's time
+// is over: another epoch, another offset, or an upload that takes no bytes.
+const moveOffset = `
+	WITH moved AS (
+		UPDATE uploads SET committed_offset = $4, hash_state = $5, head = $6, writer_open = writer_open AND NOT $7,
+			expires_at = $8, updated_at = $9
+		WHERE id = $1 AND epoch = $2 AND committed_offset = $3 AND state = 'receiving'
+		RETURNING id
+	), written AS (
+		INSERT INTO upload_parts (upload_id, number, size, ref)
+		SELECT moved.id, part.number, part.size, part.ref
+		FROM moved, unnest($10::int[], $11::bigint[], $12::text[]) AS part (number, size, ref)
+		ON CONFLICT (upload_id, number) DO UPDATE SET size = excluded.size, ref = excluded.ref
+	)
+	SELECT count(*) FROM moved`
+
+// CommitChunk moves the offset. With a Receipt the upload becomes received in
+// the same transaction. A writer whose epoch is over gets ErrTakenOver.
+func (c *Catalog) CommitChunk(ctx context.Context, ch recording.Chunk) error {
+	numbers := make([]int, len(ch.Parts))
+	sizes := make([]int64, len(ch.Parts))
+	refs := make([]string, len(ch.Parts))
+	for i, p := range ch.Parts {
+		numbers[i], sizes[i], refs[i] = p.Number, p.Size, p.Ref
+	}
+	args := []any{ch.UploadID, ch.Epoch, ch.From, ch.To, ch.HashState, ch.Head, ch.CloseWrite, ch.ExpiresAt, c.now(), numbers, sizes, refs}
+	move := func(row pgx.Row) error {
+		var moved int
+		if err := row.Scan(&moved); err != nil {
+			return err
+		}
+		if moved == 0 {
+			return recording.ErrTakenOver
+		}
+		return nil
+	}
+	if ch.Receipt == nil {
+		return classify(move(c.pool.QueryRow(ctx, moveOffset, args...)))
+	}
+	return c.inTx(ctx, func(tx pgx.Tx) error {
+		if err := move(tx.QueryRow(ctx, moveOffset, args...)); err != nil {
+			return err
+		}
+		if err := c.receive(ctx, tx, ch.UploadID, *ch.Receipt); err != nil {
+			return err
+		}
+		return appendEvent(ctx, tx, ch.Receipt.Event)
+	})
+}
+
+// DeclareLength sets the length of an upload that was created without one. With
+// a Receipt (every byte is there already) it becomes received at once.
+func (c *Catalog) DeclareLength(ctx context.Context, id uuid.UUID, epoch, length int64, receipt *recording.Receipt) error {
+	return c.inTx(ctx, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `
+			UPDATE uploads SET length = $3, updated_at = $4
+			WHERE id = $1 AND epoch = $2 AND length IS NULL AND committed_offset <= $3 AND state = 'receiving'`,
+			id, epoch, length, c.now())
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return recording.ErrTakenOver
+		}
+		if receipt == nil {
+			return nil
+		}
+		if err := c.receive(ctx, tx, id, *receipt); err != nil {
+			return err
+		}
+		return appendEvent(ctx, tx, receipt.Event)
+	})
+}
+
+// receive completes an upload: its state, the recording's receipt, the first
+// job. The event is the caller's, so that it comes last.
+func (c *Catalog) receive(ctx context.Context, tx pgx.Tx, uploadID uuid.UUID, r recording.Receipt) error {
+	var recordingID uuid.UUID
+	if err := tx.QueryRow(ctx, `
+		UPDATE uploads SET state = 'received', writer_open = false WHERE id = $1 RETURNING recording_id`,
+		uploadID).Scan(&recordingID); err != nil {
+		return fmt.Errorf("mark the upload received: %w", err)
+	}
+	if _, err := tx.Exec(ctx, `
+		UPDATE recordings SET state = 'received', stage = $2, size_bytes = $3, sha256 = $4,
+			received_at = $5, updated_at = $5, version = version + 1
+		WHERE id = $1`, recordingID, r.Job.Stage, r.SizeBytes, r.SHA256, c.now()); err != nil {
+		return fmt.Errorf("write the receipt: %w", err)
+	}
+	return c.enqueue(ctx, tx, r.Job, time.Time{})
+}
+
+// RefuseUpload ends an upload whose first bytes are not acceptable: the
+// recording is rejected and its bytes are purged. A request whose epoch is over
+// gets ErrTakenOver.
+func (c *Catalog) RefuseUpload(ctx context.Context, id uuid.UUID, epoch int64, reason recording.Reason, detail string) error {
+	return c.inTx(ctx, func(tx pgx.Tx) error {
+		var recordingID, owner uuid.UUID
+		err := tx.QueryRow(ctx, `
+			UPDATE uploads SET state = 'refused', epoch = epoch + 1, updated_at = $3
+			WHERE id = $1 AND epoch = $2 AND state = 'receiving' RETURNING recording_id, owner_id`,
+			id, epoch, c.now()).Scan(&recordingID, &owner)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return recording.ErrTakenOver
+		}
+		if err != nil {
+			return err
+		}
+		if err := c.endRecording(ctx, tx, recordingID, recording.StateRejected, reason, detail); err != nil {
+			return err
+		}
+		if err := c.enqueue(ctx, tx, recording.PurgeJob{RecordingID: recordingID}, time.Time{}); err != nil {
+			return err
+		}
+		return appendEvent(ctx, tx, verdictEvent(owner, recordingID, recording.EventRecordingRejected, c.now(), reason, detail))
+	})
+}
+
+// TerminateUpload ends an unfinished upload: its recording is deleted and its
+// bytes are purged at once. Terminating a finished one deletes its recording as
+// DeleteRecording does.
+func (c *Catalog) TerminateUpload(ctx context.Context, owner, id uuid.UUID) error {
+	u, err := c.FindUpload(ctx, owner, id)
+	if err != nil {
+		return err
+	}
+	return c.DeleteRecording(ctx, owner, u.RecordingID)
+}
+
+// ResumableUploads lists the owner's unfinished uploads, newest first.
+func (c *Catalog) ResumableUploads(ctx context.Context, owner uuid.UUID, page recording.Page) ([]recording.Upload, error) {
+	rows, err := c.pool.Query(ctx, `SELECT `+uploadColumns+` FROM uploads u
+		WHERE u.owner_id = $1 AND u.state = 'receiving' AND u.expires_at > $4 AND ($2::uuid IS NULL OR u.id < $2)
+		ORDER BY u.id DESC LIMIT $3`, owner, nullID(page.Before), page.Limit, c.now())
+	if err != nil {
+		return nil, classify(err)
+	}
+	list, err := pgx.CollectRows(rows, scanUpload)
+	return list, classify(err)
+}
+
+// nullID makes uuid.Nil an SQL NULL.
+func nullID(id uuid.UUID) *uuid.UUID {
+	if id == uuid.Nil {
+		return nil
+	}
+	return &id
+}

@@ -1,0 +1,123 @@
+package catalog
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"reprise/recording"
+)
+
+// Work returns what a stage needs to know of a recording.
+func (c *Catalog) Work(ctx context.Context, recordingID uuid.UUID) (recording.Work, error) {
+	var w recording.Work
+	err := c.inTx(ctx, func(tx pgx.Tx) (err error) {
+		w.Recording, err = oneRecording(ctx, tx, `SELECT `+recordingColumns+` FROM recordings r WHERE r.id = $1`, recordingID)
+		if err != nil {
+			return err
+		}
+		w.Upload, err = oneUpload(ctx, tx, `SELECT `+uploadColumns+` FROM uploads u WHERE u.recording_id = $1`, recordingID)
+		return err
+	})
+	return w, err
+}
+
+// CompleteStage records the end of a stage with everything it found, the next
+// job and the event. If that stage is not the current one any more (it was
+// completed before, or the recording is deleted), it changes nothing.
+func (c *Catalog) CompleteStage(ctx context.Context, recordingID uuid.UUID, stage recording.Stage, res recording.StageResult) error {
+	return c.inTx(ctx, func(tx pgx.Tx) error {
+		now := c.now()
+		if stage == recording.StageStore {
+			// Before the recording's row is locked: the order of locks. Its own guard is
+			// the state, and a second run finds it stored.
+			if _, err := tx.Exec(ctx, `UPDATE uploads SET state = 'stored', updated_at = $2
+				WHERE recording_id = $1 AND state = 'received'`, recordingID, now); err != nil {
+				return err
+			}
+		}
+		owner, current, err := lockStage(ctx, tx, recordingID, stage)
+		if err != nil || !current {
+			return err
+		}
+		state := recording.StateProcessing
+		if res.Next == "" {
+			state = recording.StateReady
+		}
+		var r recording.Recording
+		if _, err = tx.Exec(ctx, `
+			UPDATE recordings SET state = $2, stage = $3, media = coalesce($4, media), loudness = coalesce($5, loudness),
+				silences = coalesce($6, silences), ready_at = CASE WHEN $2 = 'ready' THEN $7 ELSE ready_at END,
+				updated_at = $7, version = version + 1
+			WHERE id = $1`, recordingID, state, res.Next, res.Media, res.Loudness, res.Silences, now); err != nil {
+			return err
+		}
+		for _, a := range res.Artifacts {
+			if err := putArtifact(ctx, tx, recordingID, a); err != nil {
+				return err
+			}
+		}
+		if res.Next != "" {
+			if err := c.enqueue(ctx, tx, recording.StageJob{RecordingID: recordingID, Stage: res.Next}, time.Time{}); err != nil {
+				return err
+			}
+		}
+		if err := appendEvent(ctx, tx, recording.NewEvent(owner, recordingID, recording.EventStageCompleted, now, map[string]any{"stage": stage})); err != nil {
+			return err
+		}
+		if res.Next != "" {
+			return nil
+		}
+		if r, err = oneRecording(ctx, tx, `SELECT `+recordingColumns+` FROM recordings r WHERE r.id = $1`, recordingID); err != nil {
+			return err
+		}
+		data := map[string]any{}
+		if r.Media != nil {
+			data["durationMs"] = r.Media.DurationMs
+		}
+		return appendEvent(ctx, tx, recording.NewEvent(owner, recordingID, recording.EventRecordingReady, now, data))
+	})
+}
+
+func putArtifact(ctx context.Context, tx pgx.Tx, recordingID uuid.UUID, a recording.Artifact) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO artifacts (recording_id, kind, object_key, content_type, size_bytes, sha256)
+		VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (recording_id, kind) DO UPDATE SET object_key = excluded.object_key,
+			content_type = excluded.content_type, size_bytes = excluded.size_bytes, sha256 = excluded.sha256`,
+		recordingID, a.Kind, a.ObjectKey, a.ContentType, a.SizeBytes, a.SHA256)
+	return err
+}
+
+// RejectRecording ends a recording whose file is not acceptable, if that stage
+// is still the current one.
+func (c *Catalog) RejectRecording(ctx context.Context, recordingID uuid.UUID, stage recording.Stage, reason recording.Reason, detail string) error {
+	return c.inTx(ctx, func(tx pgx.Tx) error {
+		return c.verdict(ctx, tx, recordingID, stage, recording.StateRejected, reason, detail)
+	})
+}
+
+// FailRecording ends a recording for a fault of ours, if that stage is still
+// the current one. The stage stays noted, so that it can be tried again.
+func (c *Catalog) FailRecording(ctx context.Context, recordingID uuid.UUID, stage recording.Stage, reason recording.Reason, detail string) error {
+	return c.inTx(ctx, func(tx pgx.Tx) error {
+		return c.verdict(ctx, tx, recordingID, stage, recording.StateFailed, reason, detail)
+	})
+}
+
+func (c *Catalog) verdict(ctx context.Context, tx pgx.Tx, id uuid.UUID, stage recording.Stage, state recording.State, reason recording.Reason, detail string) error {
+	owner, current, err := lockStage(ctx, tx, id, stage)
+	if err != nil || !current {
+		return err
+	}
+	if err := c.endRecording(ctx, tx, id, state, reason, detail); err != nil {
+		return err
+	}
+	typ := recording.EventRecordingRejected
+	if state == recording.StateFailed {
+		typ = recording.EventRecordingFailed
+	}
+	return appendEvent(ctx, tx, verdictEvent(owner, id, typ, c.now(), reason, detail))
+}
