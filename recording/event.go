@@ -21,7 +21,7 @@ const (
 	EventRecordingRejected EventType = "recording.rejected"   // data: reason, detail
 	EventRecordingFailed   EventType = "recording.failed"     // data: reason, detail
 	EventRecordingUpdated  EventType = "recording.updated"    // data: title
-	EventRecordingRetried EventType = "recording.retried" // data: stage; a failed recording is tried again
+	EventRecordingRetried  EventType = "recording.retried"    // data: stage; a failed recording is tried again
 	EventRecordingDeleted  EventType = "recording.deleted"
 )
 
