@@ -1,0 +1,166 @@
+package upload
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"reprise/auth"
+	"reprise/recording"
+)
+
+// request is what one HTTP request carries through tusd, whose interfaces have
+// no room for it: it travels in the context.
+type request struct {
+	owner uuid.UUID
+	write bool // it may append bytes
+	w     http.ResponseWriter
+
+	admission recording.Admission // of a creation
+	upload    recording.Upload    // as the lock found it
+	failure   error               // what to answer with: see fail
+
+	body *interruptibleBody
+}
+
+type requestKey struct{}
+
+func requestFrom(ctx context.Context) *request {
+	return ctx.Value(requestKey{}).(*request)
+}
+
+// ServeHTTP answers a tus request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err := s.serve(w, r); err != nil {
+		s.o.WriteProblem(w, r, err)
+	}
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
+	// tusd would let it turn a POST into any other method, past the checks here.
+	r.Header.Del("X-HTTP-Method-Override")
+	w.Header().Set("Tus-Resumable", "1.0.0")
+
+	path := strings.Trim(strings.TrimPrefix(r.URL.Path, strings.TrimSuffix(s.o.BasePath, "/")), "/")
+	route, ok := s.route(r.Method, path != "")
+	if !ok {
+		w.Header().Set("Allow", allowed(path != ""))
+		return recording.Errorf(recording.CodeMethodNotAllowed, "%s is not a method of this resource.", r.Method)
+	}
+	if r.Method == http.MethodOptions {
+		s.tus.Middleware(http.NotFoundHandler()).ServeHTTP(w, r)
+		return nil
+	}
+	if err := checkVersion(w, r); err != nil {
+		return err
+	}
+	principal, ok := auth.FromContext(r.Context())
+	if !ok {
+		return recording.Errorf(recording.CodeUnauthenticated, "Send a token: Authorization: Bearer <token>.")
+	}
+	req := &request{
+		owner: principal.UserID,
+		write: r.Method == http.MethodPost || r.Method == http.MethodPatch,
+		w:     w,
+		body:  &interruptibleBody{ReadCloser: r.Body, control: http.NewResponseController(w)},
+	}
+	if path != "" {
+		id, err := uuid.Parse(path)
+		if err != nil || id.String() != path { // one spelling, so that one upload has one lock
+			return recording.ErrNotFound
+		}
+		u, err := s.o.Ledger.FindUpload(r.Context(), req.owner, id)
+		if err != nil {
+			return err
+		}
+		if err := checkAlive(u); err != nil {
+			return err
+		}
+	}
+	if r.Method == http.MethodPatch && r.Header.Get("Content-Type") != "application/offset+octet-stream" {
+		return recording.Errorf(recording.CodeContentType, "A PATCH needs Content-Type: application/offset+octet-stream.")
+	}
+	r.Body = req.body
+	r = r.WithContext(context.WithValue(r.Context(), requestKey{}, req))
+	r.URL.Path = path // what tusd takes the id from
+	s.tus.Middleware(route).ServeHTTP(&problemWriter{ResponseWriter: w, s: s, r: r, req: req}, r)
+	return nil
+}
+
+// route finds tusd's handler of a method.
+func (s *Server) route(method string, one bool) (http.Handler, bool) {
+	routes := map[string]http.HandlerFunc{http.MethodOptions: nil, http.MethodPost: s.tus.PostFile}
+	if one {
+		routes = map[string]http.HandlerFunc{
+			http.MethodOptions: nil, http.MethodHead: s.tus.HeadFile,
+			http.MethodPatch: s.tus.PatchFile, http.MethodDelete: s.tus.DelFile,
+		}
+	}
+	h, ok := routes[method]
+	return h, ok
+}
+
+func allowed(one bool) string {
+	if one {
+		return "OPTIONS, HEAD, PATCH, DELETE"
+	}
+	return "OPTIONS, POST"
+}
+
+// checkVersion wants Tus-Resumable: 1.0.0. HEAD may come without it, since
+// people look at uploads with plain HTTP tools; it must not be wrong.
+func checkVersion(w http.ResponseWriter, r *http.Request) error {
+	version := r.Header.Get("Tus-Resumable")
+	if version == "1.0.0" || version == "" && r.Method == http.MethodHead {
+		return nil
+	}
+	w.Header().Set("Tus-Version", "1.0.0")
+	return recording.Errorf(recording.CodeProtocolVersion, "Send Tus-Resumable: 1.0.0; this server speaks no other version.")
+}
+
+// checkAlive answers for an upload that ended without success.
+func checkAlive(u recording.Upload) error {
+	switch u.State {
+	case recording.UploadRefused:
+		return recording.Errorf(recording.CodeUploadGone, "This upload was refused: its content is not audio.")
+	case recording.UploadTerminated:
+		return recording.Errorf(recording.CodeUploadGone, "This upload was terminated.")
+	case recording.UploadExpired:
+		return recording.Errorf(recording.CodeUploadGone, "This upload has expired.")
+	}
+	return nil
+}
+
+// interruptibleBody is a request body that another goroutine can end. tusd has
+// a way of its own (it closes the body), but it misses a request that has taken
+// its lock and not begun to read.
+type interruptibleBody struct {
+	io.ReadCloser
+	control *http.ResponseController
+	cause   atomic.Pointer[recording.Error]
+}
+
+// interrupt makes the current and every later Read fail. Only the first cause
+// counts.
+func (b *interruptibleBody) interrupt(cause *recording.Error) {
+	if b.cause.CompareAndSwap(nil, cause) {
+		// Wakes a Read that waits for the network. A writer without deadlines (in
+		// tests) lets the Read end by itself.
+		_ = b.control.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// interrupted returns why the body was ended, nil if it was not.
+func (b *interruptibleBody) interrupted() *recording.Error { return b.cause.Load() }
+
+func (b *interruptibleBody) Read(p []byte) (int, error) {
+	if cause := b.cause.Load(); cause != nil {
+		return 0, cause
+	}
+	return b.ReadCloser.Read(p)
+}

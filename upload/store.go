@@ -1,0 +1,243 @@
+package upload
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+
+	"github.com/tus/tusd/v2/pkg/handler"
+
+	"reprise/internal/failpoint"
+	"reprise/recording"
+)
+
+// store is tusd's DataStore over the ledger.
+type store struct{ s *Server }
+
+var (
+	_ handler.DataStore               = store{}
+	_ handler.TerminaterDataStore     = store{}
+	_ handler.LengthDeferrerDataStore = store{}
+)
+
+// admit is tusd's callback before a creation. A repeated creation (a clientId
+// that names a living upload) whose first try has got somewhere is answered
+// here, as an "error" with status 201: tusd would append its body, which begins
+// at byte 0, at the upload's offset.
+func (s *Server) admit(event handler.HookEvent) (handler.HTTPResponse, handler.FileInfoChanges, error) {
+	ctx := event.Context
+	req := requestFrom(ctx)
+	var err error
+	req.admission, err = s.o.Hooks.Admit(recording.AdmissionRequest{
+		OwnerID:  req.owner,
+		Length:   declaredLength(event.Upload),
+		Metadata: event.HTTPRequest.Header.Get("Upload-Metadata"),
+	})
+	none := handler.FileInfoChanges{}
+	if err != nil || req.admission.ClientID == "" {
+		return handler.HTTPResponse{}, none, req.fail(err)
+	}
+	u, err := s.o.Ledger.FindUploadByClientID(ctx, req.owner, req.admission.ClientID)
+	if errors.Is(err, recording.ErrNotFound) {
+		return handler.HTTPResponse{}, none, nil
+	}
+	if err == nil {
+		err = sameLength(u, declaredLength(event.Upload))
+	}
+	if err != nil || u.Offset == 0 {
+		return handler.HTTPResponse{}, none, req.fail(err)
+	}
+	// The body of creation-with-upload is what the server has already. A client
+	// that is still sending it would not see an answer on a closed connection.
+	_, _ = io.Copy(io.Discard, io.LimitReader(req.body, s.o.MaxSizeBytes))
+	location := s.o.PublicURL
+	if location == "" {
+		location = "http://" + event.HTTPRequest.Header.Get("Host")
+	}
+	return handler.HTTPResponse{}, none, handler.Error{
+		ErrorCode: "REPEATED_CREATE",
+		HTTPResponse: handler.HTTPResponse{
+			StatusCode: http.StatusCreated,
+			Header: handler.HTTPHeader{
+				"Location":          location + s.o.BasePath + u.ID.String(),
+				"Upload-Offset":     strconv.FormatInt(u.Offset, 10),
+				"Reprise-Recording": u.RecordingID.String(),
+			},
+		},
+	}
+}
+
+func declaredLength(info handler.FileInfo) *int64 {
+	if info.SizeIsDeferred {
+		return nil
+	}
+	return &info.Size
+}
+
+func sameLength(u recording.Upload, length *int64) error {
+	if u.Length != nil && length != nil && *u.Length != *length {
+		return recording.Errorf(recording.CodeClientIDConflict,
+			"Your clientId names an upload of %d bytes already; this one has %d.", *u.Length, *length)
+	}
+	return nil
+}
+
+// NewUpload creates the upload that admit has let in, or returns the one that
+// its clientId names.
+func (st store) NewUpload(ctx context.Context, info handler.FileInfo) (handler.Upload, error) {
+	s, req := st.s, requestFrom(ctx)
+	n := recording.NewUpload{
+		UploadID:    recording.NewID(),
+		RecordingID: recording.NewID(),
+		OwnerID:     req.owner,
+		ClientID:    req.admission.ClientID,
+		Length:      declaredLength(info),
+		Metadata:    req.admission.Metadata,
+		ExpiresAt:   s.o.Now().Add(s.o.Expiry),
+		Recording:   req.admission.Recording,
+	}
+	n.ObjectKey = "recordings/" + n.RecordingID.String() + "/original"
+	if n.Length != nil && *n.Length == 0 {
+		// tusd finishes it in a second step; a crash between would leave it for ever.
+		u := recording.Upload{OwnerID: n.OwnerID, RecordingID: n.RecordingID}
+		receipt := s.o.Hooks.Received(u, 0, sha256.Sum256(nil), s.o.Now())
+		n.Receipt = &receipt
+	}
+	failpoint.Hit("create.before")
+	u, created, err := s.o.Ledger.CreateUpload(ctx, n)
+	failpoint.Hit("create.done")
+	if err == nil && !created {
+		err = sameLength(u, n.Length)
+	}
+	if err != nil {
+		return nil, req.fail(err)
+	}
+	if created {
+		s.metrics.created.Inc()
+		s.log.InfoContext(ctx, "upload created", slog.Any("upload", u.ID), slog.Any("recording", u.RecordingID))
+	}
+	req.w.Header().Set("Reprise-Recording", u.RecordingID.String())
+	return &upload{s: s, req: req, row: u, fresh: true}, nil
+}
+
+// GetUpload returns the upload that the request's lock has found.
+func (st store) GetUpload(ctx context.Context, id string) (handler.Upload, error) {
+	req := requestFrom(ctx)
+	if req.upload.ID.String() != id {
+		return nil, req.fail(recording.ErrNotFound)
+	}
+	if err := checkAlive(req.upload); err != nil {
+		return nil, req.fail(err)
+	}
+	return &upload{s: st.s, req: req, row: req.upload}, nil
+}
+
+func (store) AsTerminatableUpload(u handler.Upload) handler.TerminatableUpload { return u.(*upload) }
+func (store) AsLengthDeclarableUpload(u handler.Upload) handler.LengthDeclarableUpload {
+	return u.(*upload)
+}
+
+// upload is one upload in one request.
+type upload struct {
+	s     *Server
+	req   *request
+	row   recording.Upload
+	fresh bool // made by NewUpload, before the lock
+}
+
+// GetInfo says what tusd needs to know.
+func (u *upload) GetInfo(context.Context) (handler.FileInfo, error) {
+	info := handler.FileInfo{
+		ID:             u.row.ID.String(),
+		Offset:         u.row.Offset,
+		MetaData:       u.row.Metadata,
+		SizeIsDeferred: u.row.Length == nil,
+	}
+	if u.row.Length != nil {
+		info.Size = *u.row.Length
+	}
+	return info, nil
+}
+
+// GetReader is not served: finished recordings are read through the API.
+func (u *upload) GetReader(context.Context) (io.ReadCloser, error) {
+	return nil, handler.ErrNotImplemented
+}
+
+// FinishUpload has nothing to do: the last byte's commit has finished it. It
+// only makes sure, so that no client is told success for anything else.
+func (u *upload) FinishUpload(context.Context) error {
+	if !u.row.Complete() {
+		return u.req.fail(fmt.Errorf("upload %s is finished at offset %d in state %s", u.row.ID, u.row.Offset, u.row.State))
+	}
+	return nil
+}
+
+// Terminate ends the upload for its owner.
+func (u *upload) Terminate(ctx context.Context) error {
+	if err := u.s.o.Ledger.TerminateUpload(ctx, u.row.OwnerID, u.row.ID); err != nil {
+		return u.req.fail(err)
+	}
+	u.s.metrics.ended("terminated")
+	u.s.log.InfoContext(ctx, "upload terminated", slog.Any("upload", u.row.ID))
+	return nil
+}
+
+// DeclareLength sets a deferred length. If every byte is there already the
+// upload is received in the same transaction: tusd would not finish it again.
+func (u *upload) DeclareLength(ctx context.Context, length int64) error {
+	var receipt *recording.Receipt
+	if length == u.row.Offset {
+		sum, err := hashSum(u.row.HashState)
+		if err != nil {
+			return u.req.fail(err)
+		}
+		r := u.s.o.Hooks.Received(u.row, length, sum, u.s.o.Now())
+		receipt = &r
+	}
+	failpoint.Hit("length.before")
+	if err := u.s.o.Ledger.DeclareLength(ctx, u.row.ID, u.row.Epoch, length, receipt); err != nil {
+		return u.req.fail(err)
+	}
+	failpoint.Hit("length.done")
+	u.row.Length = &length
+	if receipt != nil {
+		u.row.State = recording.UploadReceived
+		u.s.received(ctx, u.row)
+	}
+	return nil
+}
+
+// hashSum finishes a stored SHA-256 state; nil is the state of no bytes.
+func hashSum(state []byte) (sum [32]byte, err error) {
+	h := sha256.New()
+	if state != nil {
+		if err := h.(encoding.BinaryUnmarshaler).UnmarshalBinary(state); err != nil {
+			return sum, fmt.Errorf("restore the digest's state: %w", err)
+		}
+	}
+	return [32]byte(h.Sum(nil)), nil
+}
+
+// received notes a completed upload.
+func (s *Server) received(ctx context.Context, u recording.Upload) {
+	s.metrics.ended("received")
+	s.metrics.duration.Observe(s.o.Now().Sub(u.CreatedAt).Seconds())
+	s.log.InfoContext(ctx, "upload received", slog.Any("upload", u.ID), slog.Any("recording", u.RecordingID),
+		slog.Int64("sizeBytes", u.Offset), slog.Duration("took", s.o.Now().Sub(u.CreatedAt)))
+}
+
+// progress sends a tick with the committed offset.
+func (s *Server) progress(ctx context.Context, u recording.Upload) {
+	data := map[string]any{"offsetBytes": u.Offset}
+	if u.Length != nil {
+		data["lengthBytes"] = *u.Length
+	}
+	s.o.Ticks.Publish(ctx, recording.NewEvent(u.OwnerID, u.RecordingID, recording.EventUploadProgress, s.o.Now(), data))
+}
