@@ -15,7 +15,6 @@ const (
 	CodeUnauthenticated  Code = "unauthenticated"      // no token, or one that is not valid (any more)
 	CodeForbidden        Code = "forbidden"            // known, but not allowed
 	CodeNotFound         Code = "not_found"            // does not exist, or belongs to somebody else
-	CodeMethodNotAllowed Code = "method_not_allowed"   // the path exists, but not with this method
 	CodeMethodNotAllowed Code = "method_not_allowed"   // the resource has no such method
 	CodeConflict         Code = "conflict"             // the state it is in does not allow this
 	CodeOffsetMismatch   Code = "offset_mismatch"      // Upload-Offset is not the upload's offset
