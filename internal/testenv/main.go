@@ -1,0 +1,119 @@
+// Command testenv runs a command, such as go test, with a PostgreSQL server that
+// all its processes share, and stops the server afterwards:
+//
+//	go run ./internal/testenv -- go test ./...
+//
+// It only saves each test binary a server of its own: see package pgtest. Its
+// exit code is the command's. Signals are passed on.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"reprise/pgcluster"
+)
+
+const stopTimeout = 15 * time.Second
+
+func main() {
+	args := os.Args[1:]
+	if len(args) > 0 && args[0] == "--" {
+		args = args[1:]
+	}
+	if len(args) == 0 {
+		fmt.Fprintln(os.Stderr, "usage: testenv [--] COMMAND [ARG…]")
+		os.Exit(2)
+	}
+	code, err := run(args)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "testenv:", err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// run returns the command's exit code, and an error if the environment failed.
+func run(args []string) (code int, err error) {
+	// From the first moment on, so that a Ctrl-C leaves nothing running.
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	startCtx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+
+	tmp, err := os.MkdirTemp("", "reprise-testenv-")
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+
+	started := make(chan error, 1)
+	var cluster *pgcluster.Cluster
+	go func() {
+		var err error
+		cluster, err = pgcluster.Start(startCtx, pgcluster.Options{Dir: filepath.Join(tmp, "postgres"), MaxConnections: 300})
+		started <- err
+	}()
+	select {
+	case err = <-started:
+	case sig := <-signals:
+		cancel()
+		if err = <-started; err == nil {
+			err = fmt.Errorf("%v", sig)
+			err = errors.Join(err, stop(cluster))
+		}
+	}
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, stop(cluster)) }()
+	return command(args, cluster.URL("postgres"), signals)
+}
+
+func stop(cluster *pgcluster.Cluster) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	return cluster.Stop(ctx)
+}
+
+// command runs args with the server's URL in its environment.
+func command(args []string, serverURL string, signals <-chan os.Signal) (int, error) {
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), "REPRISE_TEST_POSTGRES_URL="+serverURL)
+	// A group of its own: signals reach all of it, and each only once.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return 1, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		select {
+		case sig := <-signals:
+			_ = syscall.Kill(-cmd.Process.Pid, sig.(syscall.Signal)) // an error means that it has ended
+		case err := <-ended:
+			return exitCode(cmd.ProcessState, err)
+		}
+	}
+}
+
+// exitCode is that of the shell: 128 and the signal's number for a command that a
+// signal ended.
+func exitCode(state *os.ProcessState, err error) (int, error) {
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return 1, err
+	}
+	if status := state.Sys().(syscall.WaitStatus); status.Signaled() {
+		return 128 + int(status.Signal()), nil
+	}
+	return state.ExitCode(), nil
+}
