@@ -1,0 +1,59 @@
+package api
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"reprise/recording"
+)
+
+// addExamples puts an example on every answer that has a body of JSON. They are
+// made by the same code as the answers, so they can't drift from them.
+func (a *API) addExamples(doc *huma.OpenAPI) {
+	at := time.Date(2026, 5, 4, 9, 30, 0, 0, time.UTC)
+	id, uploadID := uuid.MustParse("01934b5e-7f3a-7cc1-9c1e-5a0f4f1d2b3c"), uuid.MustParse("01934b5e-7f39-7b0a-8d55-0f6e1c2a9b77")
+	r := a.viewRecording(exampleRecording(id, at))
+	length := int64(5_556_044)
+	u := a.viewUpload(recording.Upload{
+		ID: uploadID, RecordingID: id, ClientID: "phone-0042", Metadata: map[string]string{"filename": "first-day.wav"},
+		Offset: 1_048_576, Length: &length, CreatedAt: at, ExpiresAt: at.Add(24 * time.Hour),
+	})
+	next := encodeCursor(id)
+	event := eventView{42, recording.EventRecordingReady, id, at.Add(10 * time.Second), json.RawMessage(`{"durationMs":63000}`)}
+
+	example := func(op *huma.Operation, v any) { op.Responses["200"].Content["application/json"].Example = v }
+	paths := doc.Paths
+	example(paths["/v1/me"].Get, userView{ID: uuid.MustParse("01934b5e-0000-7000-8000-00000000a11c"), Subject: "dev:alice", CreatedAt: at})
+	example(paths["/v1/recordings"].Get, recordingsPageView{Items: []recordingView{r}, NextCursor: next})
+	example(paths["/v1/recordings/{id}"].Get, r)
+	example(paths["/v1/recordings/{id}"].Patch, r)
+	example(paths["/v1/recordings/{id}/events"].Get, eventsPageView{Items: []eventView{event}, NextSince: event.Seq})
+	example(paths["/v1/uploads"].Get, uploadsPageView{Items: []uploadView{u}, NextCursor: encodeCursor(uploadID)})
+	example(paths["/v1/events/ticket"].Post, ticketView{Ticket: "K7ZL4VQ3W2N5X6R8T9Y1P0M2C4", ExpiresAt: at.Add(time.Minute)})
+}
+
+// exampleRecording is a ready recording with every field set.
+func exampleRecording(id uuid.UUID, at time.Time) recording.Recording {
+	story := uuid.MustParse("01934b40-1c00-7f00-8a00-3e5d0c9b7a61")
+	recorded, received, ready := at.Add(-time.Hour), at.Add(5*time.Second), at.Add(10*time.Second)
+	size, integrated, loudnessRange, peak := int64(5_556_044), -23.1, 5.4, -1.2
+	return recording.Recording{
+		ID: id, State: recording.StateReady,
+		Title: "Grandmother's first day at school", Filename: "first-day.wav", Filetype: "audio/wav", Language: "en",
+		StoryID: &story, RecordedAt: &recorded,
+		SizeBytes: &size, SHA256: make([]byte, 32),
+		Media:    &recording.Media{Container: "wav", Codec: "pcm_s16le", SampleRateHz: 44_100, Channels: 1, BitRate: 705_600, DurationMs: 63_000},
+		Loudness: &recording.Loudness{IntegratedLUFS: &integrated, RangeLU: &loudnessRange, TruePeakDBTP: &peak},
+		Silences: []recording.Silence{{StartMs: 1200, EndMs: 2600}},
+		Artifacts: []recording.Artifact{
+			{Kind: recording.ArtifactAAC, ContentType: "audio/mp4", SizeBytes: 504_000},
+			{Kind: recording.ArtifactOpus, ContentType: "audio/ogg", SizeBytes: 378_000},
+			{Kind: recording.ArtifactPeaksJSON, ContentType: "application/json", SizeBytes: 40_210},
+			{Kind: recording.ArtifactPeaks, ContentType: "application/octet-stream", SizeBytes: 21_732},
+		},
+		Version: 7, CreatedAt: at, UpdatedAt: ready, ReceivedAt: &received, ReadyAt: &ready,
+	}
+}

@@ -1,0 +1,158 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"reprise/recording"
+)
+
+const (
+	maxTitleRunes = 200
+	maxPatchBytes = 16 << 10
+	patchTimeout  = 10 * time.Second
+)
+
+// idInput is the path of everything about one recording. The id is a string
+// here, so that one that is no UUID is what does not exist and not an error of
+// its own.
+type idInput struct {
+	ID string `path:"id" doc:"The recording's id, a UUID." example:"01934b5e-7f3a-7cc1-9c1e-5a0f4f1d2b3c"`
+}
+
+func parseID(text string) (uuid.UUID, error) {
+	id, err := uuid.Parse(text)
+	if err != nil {
+		return uuid.Nil, recording.ErrNotFound
+	}
+	return id, nil
+}
+
+type recordingsPageView struct {
+	Items      []recordingView `json:"items" nullable:"false" doc:"Newest first."`
+	NextCursor string          `json:"nextCursor,omitempty" doc:"Ask for the next page with it; absent on the last one."`
+}
+
+type recordingsOutput struct {
+	Body recordingsPageView
+}
+
+type recordingOutput struct {
+	Body recordingView
+}
+
+type recordingPatchView struct {
+	_     struct{} `json:"-" additionalProperties:"false"`
+	Title *string  `json:"title,omitempty" doc:"At most 200 characters, without control characters; spaces around it are cut off. An empty one takes the title away." example:"Grandmother's first day at school"`
+}
+
+type patchInput struct {
+	ID   string `path:"id" doc:"The recording's id, a UUID." example:"01934b5e-7f3a-7cc1-9c1e-5a0f4f1d2b3c"`
+	Body recordingPatchView
+}
+
+func (a *API) registerRecordings() {
+	register(a, huma.Operation{
+		OperationID: "listRecordings", Method: http.MethodGet, Path: "/v1/recordings", Tags: []string{tagRecordings},
+		Summary: "List recordings", Description: "The user's recordings, newest first, page by page. Pages stay right while recordings are added.",
+	}, []recording.Code{recording.CodeInvalidRequest}, a.listRecordings)
+	register(a, huma.Operation{
+		OperationID: "getRecording", Method: http.MethodGet, Path: "/v1/recordings/{id}", Tags: []string{tagRecordings},
+		Summary: "Get a recording",
+	}, []recording.Code{recording.CodeNotFound}, a.getRecording)
+	register(a, huma.Operation{
+		OperationID: "updateRecording", Method: http.MethodPatch, Path: "/v1/recordings/{id}", Tags: []string{tagRecordings},
+		Summary: "Change a recording", Description: "Changes the fields that the body names and returns the recording as it is then.",
+		MaxBodyBytes: maxPatchBytes, BodyReadTimeout: patchTimeout,
+	}, []recording.Code{
+		recording.CodeInvalidRequest, recording.CodeNotFound, recording.CodeTimeout, recording.CodeTooLarge, recording.CodeContentType,
+	}, a.updateRecording)
+	register(a, huma.Operation{
+		OperationID: "deleteRecording", Method: http.MethodDelete, Path: "/v1/recordings/{id}", Tags: []string{tagRecordings},
+		Summary: "Delete a recording", Description: "It is gone at once, with an upload that is still running; its bytes are deleted after the retention period.",
+		DefaultStatus: http.StatusNoContent,
+	}, []recording.Code{recording.CodeNotFound}, a.deleteRecording)
+}
+
+func (a *API) listRecordings(ctx context.Context, owner uuid.UUID, in *pageInput) (*recordingsOutput, error) {
+	page, err := in.page()
+	if err != nil {
+		return nil, err
+	}
+	list, err := a.catalog.Recordings(ctx, owner, page)
+	if err != nil {
+		return nil, err
+	}
+	out := &recordingsOutput{Body: recordingsPageView{Items: make([]recordingView, 0, len(list))}}
+	for _, r := range list {
+		out.Body.Items = append(out.Body.Items, a.viewRecording(r))
+	}
+	if len(list) == page.Limit {
+		out.Body.NextCursor = encodeCursor(list[len(list)-1].ID)
+	}
+	return out, nil
+}
+
+func (a *API) getRecording(ctx context.Context, owner uuid.UUID, in *idInput) (*recordingOutput, error) {
+	r, err := a.recording(ctx, owner, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &recordingOutput{Body: a.viewRecording(r)}, nil
+}
+
+// recording returns the owner's recording that a path names.
+func (a *API) recording(ctx context.Context, owner uuid.UUID, text string) (recording.Recording, error) {
+	id, err := parseID(text)
+	if err != nil {
+		return recording.Recording{}, err
+	}
+	return a.catalog.Recording(ctx, owner, id)
+}
+
+func (a *API) updateRecording(ctx context.Context, owner uuid.UUID, in *patchInput) (*recordingOutput, error) {
+	id, err := parseID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	patch := recording.RecordingPatch{}
+	if in.Body.Title != nil {
+		title, err := checkTitle(*in.Body.Title)
+		if err != nil {
+			return nil, err
+		}
+		patch.Title = &title
+	}
+	r, err := a.catalog.PatchRecording(ctx, owner, id, patch)
+	if err != nil {
+		return nil, err
+	}
+	return &recordingOutput{Body: a.viewRecording(r)}, nil
+}
+
+// checkTitle returns the title without the spaces around it.
+func checkTitle(title string) (string, error) {
+	title = strings.TrimSpace(title)
+	if n := utf8.RuneCountInString(title); n > maxTitleRunes {
+		return "", recording.Errorf(recording.CodeInvalidRequest, "The title has %d characters; at most %d are allowed.", n, maxTitleRunes)
+	}
+	if strings.ContainsFunc(title, unicode.IsControl) {
+		return "", recording.Errorf(recording.CodeInvalidRequest, "The title has control characters, for example a line break.")
+	}
+	return title, nil
+}
+
+func (a *API) deleteRecording(ctx context.Context, owner uuid.UUID, in *idInput) (*struct{}, error) {
+	id, err := parseID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return nil, a.catalog.DeleteRecording(ctx, owner, id)
+}
