@@ -1,0 +1,211 @@
+package events
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/google/uuid"
+
+	"reprise/recording"
+)
+
+// session is who a connection belongs to and how long that holds.
+type session struct {
+	owner   uuid.UUID
+	every   time.Duration
+	recheck func(context.Context) error // called every so often; an error closes the connection
+}
+
+// ServeHTTP opens a WebSocket and serves it until either side closes it.
+func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !h.enter() {
+		h.refuse(w, r, http.StatusServiceUnavailable, recording.Errorf(recording.CodeUnavailable, "The server is shutting down; try again."))
+		return
+	}
+	defer h.open.Done()
+	if status, err := h.checkRequest(r); err != nil {
+		h.refuse(w, r, status, err)
+		return
+	}
+	var known *session // from the header, before the handshake
+	if r.Header.Get("Authorization") != "" {
+		s, err := h.sessionOfHeader(r)
+		if err != nil {
+			h.refuseUnauthenticated(w, r, err)
+			return
+		}
+		known = &s
+	}
+	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+		Subprotocols:       []string{subprotocol},
+		InsecureSkipVerify: true, // checkRequest has compared the origin, more strictly
+	})
+	if err != nil { // answered by Accept
+		return
+	}
+	ws.SetReadLimit(h.limits.message)
+	// The request's context ends with the handler that hijacked it; only its
+	// values are of use.
+	c := newConn(h, ws)
+	c.run(context.WithoutCancel(r.Context()), func(ctx context.Context) (session, error) {
+		if known != nil {
+			return *known, nil
+		}
+		return h.login(ctx, c, ticketOf(r))
+	})
+}
+
+// checkRequest looks at what must hold before anybody is asked who they are.
+func (h *Hub) checkRequest(r *http.Request) (status int, err *recording.Error) {
+	query := r.URL.Query()
+	for _, name := range []string{"token", "access_token", "ticket"} {
+		if query.Has(name) {
+			return http.StatusBadRequest, recording.Errorf(recording.CodeInvalidRequest,
+				"A token or ticket must not be in the address: send it in the Authorization header, as a subprotocol, or in a first message.")
+		}
+	}
+	if !h.originAllowed(r) {
+		return http.StatusForbidden, recording.Errorf(recording.CodeForbidden, "Pages of this origin may not connect.")
+	}
+	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		return http.StatusUpgradeRequired, recording.Errorf(recording.CodeInvalidRequest, "This address speaks WebSocket only.")
+	}
+	return 0, nil
+}
+
+// originAllowed is exact where the library's patterns are not, and lets a
+// missing Origin pass: see the package's doc.
+func (h *Hub) originAllowed(r *http.Request) bool {
+	origins := r.Header.Values("Origin")
+	if len(origins) == 0 {
+		return true
+	}
+	if len(origins) > 1 {
+		return false
+	}
+	if h.origins[origins[0]] {
+		return true
+	}
+	u, err := url.Parse(origins[0])
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
+}
+
+func (h *Hub) sessionOfHeader(r *http.Request) (session, error) {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") || len(r.Header.Values("Authorization")) != 1 {
+		return session{}, recording.Errorf(recording.CodeUnauthenticated, "The Authorization header must be \"Bearer\", a space, and a token.")
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), h.limits.authWait)
+	defer cancel()
+	return h.sessionOfToken(ctx, strings.TrimSpace(token))
+}
+
+// sessionOfToken checks a token, and will do so again now and then: it may
+// expire or be revoked while the connection lasts.
+func (h *Hub) sessionOfToken(ctx context.Context, token string) (session, error) {
+	p, err := h.auth.Authenticate(ctx, token)
+	if err != nil {
+		return session{}, err
+	}
+	return session{owner: p.UserID, every: h.limits.tokenRecheck, recheck: func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, h.limits.authWait)
+		defer cancel()
+		again, err := h.auth.Authenticate(ctx, token)
+		if recording.CodeOf(err) == recording.CodeUnauthenticated || err == nil && again.UserID != p.UserID {
+			return closedUnauthenticated("the token is not valid any more")
+		}
+		return nil // not being able to check now is no reason to drop anybody
+	}}, nil
+}
+
+// sessionOfTicket redeems a ticket. Nothing can be checked again, so the
+// connection has an end.
+func (h *Hub) sessionOfTicket(ctx context.Context, ticket string) (session, error) {
+	owner, err := h.store.RedeemTicket(ctx, ticket)
+	if err != nil {
+		return session{}, err
+	}
+	return session{owner: owner, every: h.limits.ticketAge, recheck: func(context.Context) error {
+		return closedUnauthenticated("the ticket's time is over; reconnect with a new one")
+	}}, nil
+}
+
+// ticketOf returns the ticket among the subprotocols, "" if there is none.
+func ticketOf(r *http.Request) string {
+	for _, line := range r.Header.Values("Sec-WebSocket-Protocol") {
+		for name := range strings.SplitSeq(line, ",") {
+			if ticket, ok := strings.CutPrefix(strings.TrimSpace(name), ticketPrefix); ok {
+				return ticket
+			}
+		}
+	}
+	return ""
+}
+
+// login authenticates an open connection by a ticket or, if that is "", by its
+// first message. Errors are closures: a browser can read a close code, but not
+// the status of a failed handshake.
+func (h *Hub) login(ctx context.Context, c *conn, ticket string) (session, error) {
+	wait, cancel := context.WithTimeout(ctx, h.limits.authWait)
+	defer cancel()
+	m := &message{Ticket: ticket}
+	if ticket == "" {
+		select {
+		case <-ctx.Done():
+			return session{}, context.Cause(ctx)
+		case <-wait.Done():
+			return session{}, closedUnauthenticated("nobody authenticated in time")
+		case cmd := <-c.inbox:
+			if m = cmd.auth; m == nil {
+				return session{}, closedUnauthenticated("authenticate first")
+			}
+		}
+	}
+	check, secret := h.sessionOfToken, m.Token
+	if m.Ticket != "" {
+		check, secret = h.sessionOfTicket, m.Ticket
+	}
+	s, err := check(wait, secret)
+	switch {
+	case err == nil:
+		return s, nil
+	case ctx.Err() != nil:
+		return s, context.Cause(ctx)
+	case recording.CodeOf(err) == recording.CodeUnauthenticated:
+		return s, closedUnauthenticated("the token or ticket is not valid")
+	default:
+		return s, closedUnavailable()
+	}
+}
+
+func (h *Hub) refuseUnauthenticated(w http.ResponseWriter, r *http.Request, err error) {
+	var e *recording.Error
+	if errors.As(err, &e) && e.Code == recording.CodeUnauthenticated {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		h.refuse(w, r, http.StatusUnauthorized, e)
+		return
+	}
+	h.refuse(w, r, http.StatusServiceUnavailable,
+		recording.Errorf(recording.CodeUnavailable, "Your token can't be checked right now; try again."))
+}
+
+// refuse answers a handshake with a problem (RFC 9457).
+func (h *Hub) refuse(w http.ResponseWriter, _ *http.Request, status int, err *recording.Error) {
+	if status == http.StatusUpgradeRequired {
+		w.Header().Set("Connection", "Upgrade")
+		w.Header().Set("Upgrade", "websocket")
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	// The peer may have gone; there is nobody else to tell.
+	_ = json.NewEncoder(w).Encode(map[string]any{
+		"title": http.StatusText(status), "status": status, "code": err.Code, "detail": err.Message,
+	})
+}
