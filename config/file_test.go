@@ -1,0 +1,31 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+func FuzzParseFile(f *testing.F) {
+	for _, seed := range []string{"", "\n\n", "#x", "REPRISE_WORKERS=2\r\nX=1", "REPRISE_WORKERS", "=", "REPRISE_=\x00", "REPRISE_WORKER=2"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		values, _ := parseFile(text)
+		for key, value := range values {
+			if !strings.Contains(text, key+"="+value) || strings.ContainsAny(value, "\n\"'$\\") {
+				t.Fatalf("%q gives %q=%q", text, key, value)
+			}
+		}
+	})
+}
+
+func TestDistance(t *testing.T) {
+	t.Parallel()
+	for pair, want := range map[[2]string]int{
+		{"", ""}: 0, {"abc", ""}: 3, {"", "abc"}: 3, {"abc", "abc"}: 0, {"abc", "axc"}: 1, {"abc", "bc"}: 1, {"kitten", "sitting"}: 3,
+	} {
+		if got := distance(pair[0], pair[1]); got != want {
+			t.Errorf("distance(%q, %q) = %d, want %d", pair[0], pair[1], got, want)
+		}
+	}
+}
