@@ -108,24 +108,27 @@ func (c *Catalog) FindUploadByClientID(ctx context.Context, owner uuid.UUID, cli
 }
 
 // AcquireUpload takes the upload over: its epoch rises, so commits of whoever
-// held it before are refused. An upload that takes no more bytes is returned as
-// it is. The WriterOpen it returns is that of before; with write it is set from
-// now on, until a commit of this epoch closes it.
-func (c *Catalog) AcquireUpload(ctx context.Context, id uuid.UUID, write bool) (recording.Upload, error) {
-	u, err := oneUpload(ctx, c.pool, `
+// held it before are refused. An upload that takes no more bytes, or that a
+// writer claims at another offset than the committed one, is not acquired and
+// returned as it is. The WriterOpen it returns is that of before; for a writer it
+// is set from now on, until a commit of its epoch closes it.
+func (c *Catalog) AcquireUpload(ctx context.Context, id uuid.UUID, claim recording.Claim) (u recording.Upload, acquired bool, err error) {
+	u, err = oneUpload(ctx, c.pool, `
 		WITH before AS MATERIALIZED (
-			SELECT id, writer_open FROM uploads WHERE id = $1 AND state = 'receiving' FOR UPDATE
+			SELECT id, writer_open FROM uploads
+			WHERE id = $1 AND state = 'receiving' AND (NOT $2 OR committed_offset = $3) FOR UPDATE
 		), u AS (
 			UPDATE uploads SET epoch = epoch + 1, writer_open = uploads.writer_open OR $2
 			FROM before WHERE uploads.id = before.id
 			RETURNING uploads.id, recording_id, owner_id, client_id, state, length, committed_offset, object_key, metadata,
 				epoch, before.writer_open, hash_state, head, created_at, updated_at, expires_at
 		)
-		SELECT `+uploadColumns+` FROM u`, id, write)
+		SELECT `+uploadColumns+` FROM u`, id, claim.Write, claim.Offset)
 	if errors.Is(err, recording.ErrNotFound) {
-		return oneUpload(ctx, c.pool, `SELECT `+uploadColumns+` FROM uploads u WHERE u.id = $1`, id)
+		u, err = oneUpload(ctx, c.pool, `SELECT `+uploadColumns+` FROM uploads u WHERE u.id = $1`, id)
+		return u, false, err
 	}
-	return u, err
+	return u, err == nil, err
 }
 
 // moveOffset is a commit in one statement. No row means that the writer's time

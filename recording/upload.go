@@ -86,6 +86,14 @@ type NewUpload struct {
 	Receipt     *Receipt  // for an upload of zero bytes, which is complete at once
 }
 
+// Claim says what somebody wants to take an upload over for.
+type Claim struct {
+	// Write says that bytes will be appended at Offset. The claim fails if that is
+	// not the committed offset.
+	Write  bool
+	Offset int64
+}
+
 // Chunk is what a commit writes: the offset moves, and everything that goes
 // with it, in one transaction.
 type Chunk struct {

@@ -52,6 +52,7 @@ func (u *upload) WriteChunk(ctx context.Context, offset int64, src io.Reader) (i
 	}
 	defer a.close()
 	err = a.copy(ctx, src)
+	u.req.body.end()
 	if cause := u.req.body.interrupted(); cause != nil && err == nil && !u.row.Complete() {
 		err = cause
 	}

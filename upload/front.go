@@ -4,8 +4,9 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,7 +19,7 @@ import (
 // no room for it: it travels in the context.
 type request struct {
 	owner uuid.UUID
-	write bool // it may append bytes
+	claim recording.Claim
 	w     http.ResponseWriter
 
 	admission recording.Admission // of a creation
@@ -65,7 +66,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	req := &request{
 		owner: principal.UserID,
-		write: r.Method == http.MethodPost || r.Method == http.MethodPatch,
+		claim: claimOf(r),
 		w:     w,
 		body:  &interruptibleBody{ReadCloser: r.Body, control: http.NewResponseController(w)},
 	}
@@ -105,6 +106,19 @@ func (s *Server) route(method string, one bool) (http.Handler, bool) {
 	return h, ok
 }
 
+// claimOf says what a request wants of the upload's lock. A wrong Upload-Offset
+// is refused by tusd before it takes the lock.
+func claimOf(r *http.Request) recording.Claim {
+	switch r.Method {
+	case http.MethodPost:
+		return recording.Claim{Write: true}
+	case http.MethodPatch:
+		offset, _ := strconv.ParseInt(r.Header.Get("Upload-Offset"), 10, 64)
+		return recording.Claim{Write: true, Offset: offset}
+	}
+	return recording.Claim{}
+}
+
 func allowed(one bool) string {
 	if one {
 		return "OPTIONS, HEAD, PATCH, DELETE"
@@ -142,24 +156,42 @@ func checkAlive(u recording.Upload) error {
 type interruptibleBody struct {
 	io.ReadCloser
 	control *http.ResponseController
-	cause   atomic.Pointer[recording.Error]
+
+	mu    sync.Mutex
+	cause *recording.Error
+	ended bool
 }
 
-// interrupt makes the current and every later Read fail. Only the first cause
-// counts.
+// interrupt makes the current and every later Read fail, until the body has
+// ended. Only the first cause counts.
 func (b *interruptibleBody) interrupt(cause *recording.Error) {
-	if b.cause.CompareAndSwap(nil, cause) {
-		// Wakes a Read that waits for the network. A writer without deadlines (in
-		// tests) lets the Read end by itself.
-		_ = b.control.SetReadDeadline(time.Unix(1, 0))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ended || b.cause != nil {
+		return
 	}
+	b.cause = cause
+	// Wakes a Read that waits for the network. The connection is of no use
+	// afterwards: net/http cancels the context of every further request on it.
+	_ = b.control.SetReadDeadline(time.Unix(1, 0))
 }
 
-// interrupted returns why the body was ended, nil if it was not.
-func (b *interruptibleBody) interrupted() *recording.Error { return b.cause.Load() }
+// end says that nobody reads any more.
+func (b *interruptibleBody) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended = true
+}
+
+// interrupted returns why the body was ended from outside, nil if it was not.
+func (b *interruptibleBody) interrupted() *recording.Error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.cause
+}
 
 func (b *interruptibleBody) Read(p []byte) (int, error) {
-	if cause := b.cause.Load(); cause != nil {
+	if cause := b.interrupted(); cause != nil {
 		return 0, cause
 	}
 	return b.ReadCloser.Read(p)

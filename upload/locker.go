@@ -11,13 +11,21 @@ import (
 	"reprise/recording"
 )
 
-// takeoverPatience is how long a request waits for the one before it to commit
-// what it has. After that it goes on: the older one's commits are refused.
-const takeoverPatience = 3 * time.Second
+// settlePatience is how long a request that wants to know the offset waits for
+// the writer before it to commit what it has. After that it goes on: the writer's
+// commits are refused.
+const settlePatience = 3 * time.Second
 
-// locker is tusd's Locker. Between replicas the ledger's epoch is the lock.
-// Inside this process the request before is asked to stop and given a moment,
-// so that the bytes it has received are committed and not sent twice.
+// locker is tusd's Locker. The lock proper is the ledger's epoch, on every
+// replica alike. Inside this process the writer before is told to stop as well:
+//
+//   - by a HEAD or DELETE before the epoch rises, so that what the writer has
+//     received is committed and needn't be sent twice;
+//   - by a PATCH that continues at the committed offset once the epoch has risen:
+//     its body brings the bytes again that the writer had not committed.
+//
+// A PATCH at another offset disturbs nobody: it takes nothing over and is told
+// its mistake.
 type locker struct{ s *Server }
 
 func (l locker) NewLock(id string) (handler.Lock, error) {
@@ -31,40 +39,44 @@ func (l locker) NewLock(id string) (handler.Lock, error) {
 type lock struct {
 	s    *Server
 	id   uuid.UUID
-	hold *hold
+	hold *hold // nil if the request doesn't write
 }
 
 // Lock takes the upload over. The callback that tusd offers for asking this
 // request to stop later is not used: see interruptibleBody.
 func (l *lock) Lock(ctx context.Context, _ func()) error {
 	req := requestFrom(ctx)
-	hold, err := l.s.locks.take(ctx, l.id, req.body)
-	if err != nil {
-		return fail(ctx, err)
+	if !req.claim.Write {
+		l.s.locks.settle(ctx, l.id)
 	}
-	u, err := l.s.o.Ledger.AcquireUpload(ctx, l.id, req.write)
+	u, acquired, err := l.s.o.Ledger.AcquireUpload(ctx, l.id, req.claim)
 	if err != nil {
-		l.s.locks.release(l.id, hold)
-		return fail(ctx, err)
+		return req.fail(err)
 	}
-	l.hold, req.upload = hold, u
-	l.s.metrics.active.Inc()
+	req.upload = u
+	if acquired && req.claim.Write {
+		l.hold = l.s.locks.enter(l.id, u.Epoch, req.body)
+		l.s.metrics.active.Inc()
+	}
 	return nil
 }
 
 func (l *lock) Unlock() error {
-	l.s.locks.release(l.id, l.hold)
-	l.s.metrics.active.Dec()
+	if l.hold != nil {
+		l.s.locks.leave(l.id, l.hold)
+		l.s.metrics.active.Dec()
+	}
 	return nil
 }
 
-// hold is a request that has an upload locked in this process.
+// hold is a writing request of this process.
 type hold struct {
-	body *interruptibleBody
-	done chan struct{} // closed when it lets go
+	epoch int64
+	body  *interruptibleBody
+	done  chan struct{} // closed when it leaves
 }
 
-// locks knows the request that holds each upload in this process.
+// locks knows the writer of each upload in this process.
 type locks struct {
 	mu    sync.Mutex
 	holds map[uuid.UUID]*hold
@@ -72,39 +84,51 @@ type locks struct {
 
 func newLocks() *locks { return &locks{holds: make(map[uuid.UUID]*hold)} }
 
-// take makes body's request the holder of an upload. It asks the holder before
-// it to stop and waits until it has, but no longer than takeoverPatience.
-func (l *locks) take(ctx context.Context, id uuid.UUID, body *interruptibleBody) (*hold, error) {
-	mine := &hold{body: body, done: make(chan struct{})}
-	patience := time.NewTimer(takeoverPatience)
-	defer patience.Stop()
-	for impatient := false; ; {
-		l.mu.Lock()
-		other := l.holds[id]
-		if other == nil || impatient {
-			l.holds[id] = mine
-			l.mu.Unlock()
-			return mine, nil
-		}
-		l.mu.Unlock()
-		other.body.interrupt(recording.ErrTakenOver)
-		select {
-		case <-other.done:
-		case <-patience.C:
-			impatient = true
-		case <-ctx.Done():
-			return nil, recording.Wrap(recording.CodeUnavailable, context.Cause(ctx), "The upload is busy; try again.")
-		}
-	}
-}
-
-func (l *locks) release(id uuid.UUID, h *hold) {
+// enter makes body's request the writer under its epoch. Whoever of it and the
+// one before has the lower epoch is interrupted.
+func (l *locks) enter(id uuid.UUID, epoch int64, body *interruptibleBody) *hold {
+	mine := &hold{epoch: epoch, body: body, done: make(chan struct{})}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.holds[id] == h { // an impatient one may have taken the place
+	switch other := l.holds[id]; {
+	case other == nil:
+	case other.epoch > epoch: // it has the upload from the ledger later, and came here first
+		body.interrupt(recording.ErrTakenOver)
+		return mine
+	default:
+		other.body.interrupt(recording.ErrTakenOver)
+	}
+	l.holds[id] = mine
+	return mine
+}
+
+func (l *locks) leave(id uuid.UUID, h *hold) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.holds[id] == h {
 		delete(l.holds, id)
 	}
 	close(h.done)
+}
+
+// settle asks the upload's writer to stop, if there is one, and waits until it
+// has, but no longer than settlePatience.
+func (l *locks) settle(ctx context.Context, id uuid.UUID) {
+	l.mu.Lock()
+	h := l.holds[id]
+	if h == nil {
+		l.mu.Unlock()
+		return
+	}
+	h.body.interrupt(recording.ErrTakenOver)
+	l.mu.Unlock()
+	patience := time.NewTimer(settlePatience)
+	defer patience.Stop()
+	select {
+	case <-h.done:
+	case <-patience.C:
+	case <-ctx.Done():
+	}
 }
 
 func (l *locks) interruptAll(cause *recording.Error) {

@@ -1,7 +1,6 @@
 package upload
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -23,9 +22,6 @@ func (req *request) fail(err error) error {
 	return handler.NewError("ERR_REPRISE", "", http.StatusInternalServerError)
 }
 
-// fail is request.fail for the request of a context.
-func fail(ctx context.Context, err error) error { return requestFrom(ctx).fail(err) }
-
 // problemWriter turns the plain-text errors of tusd into the server's own form.
 type problemWriter struct {
 	http.ResponseWriter
@@ -41,6 +37,9 @@ type problemWriter struct {
 func (w *problemWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *problemWriter) WriteHeader(status int) {
+	if w.req.body.interrupted() != nil {
+		w.Header().Set("Connection", "close")
+	}
 	if status < 400 {
 		w.ResponseWriter.WriteHeader(status)
 		return

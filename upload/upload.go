@@ -38,7 +38,7 @@ type Ledger interface {
 	CreateUpload(ctx context.Context, n recording.NewUpload) (u recording.Upload, created bool, err error)
 	FindUpload(ctx context.Context, owner, id uuid.UUID) (recording.Upload, error)
 	FindUploadByClientID(ctx context.Context, owner uuid.UUID, clientID string) (recording.Upload, error)
-	AcquireUpload(ctx context.Context, id uuid.UUID, write bool) (recording.Upload, error)
+	AcquireUpload(ctx context.Context, id uuid.UUID, claim recording.Claim) (u recording.Upload, acquired bool, err error)
 	CommitChunk(ctx context.Context, ch recording.Chunk) error
 	DeclareLength(ctx context.Context, id uuid.UUID, epoch, length int64, receipt *recording.Receipt) error
 	RefuseUpload(ctx context.Context, id uuid.UUID, epoch int64, reason recording.Reason, detail string) error
