@@ -48,12 +48,18 @@ func findBinaries(ctx context.Context, dir string, want int) (binaries, error) {
 	}
 	if dir != "" {
 		major, err := serverMajor(ctx, dir)
+		if ctx.Err() != nil {
+			return binaries{}, ctx.Err()
+		}
 		if err != nil {
 			return binaries{}, fmt.Errorf("there is no PostgreSQL server in %s (REPRISE_POSTGRES_BIN): it must be the folder with the programs postgres and initdb", dir)
 		}
 		return binaries{dir, major}, nil
 	}
 	found := installed(ctx)
+	if ctx.Err() != nil { // it has not looked everywhere
+		return binaries{}, ctx.Err()
+	}
 	if i := slices.IndexFunc(found, func(b binaries) bool { return b.major == want }); i >= 0 {
 		return found[i], nil
 	}

@@ -85,9 +85,12 @@ func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	if opts.MaxConnections == 0 {
 		opts.MaxConnections = 100
 	}
+	if opts.Dir == "" {
+		return nil, errors.New("no folder is given for PostgreSQL's data")
+	}
 	dir, err := realPath(opts.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("PostgreSQL's folder %s can't be used: %w", opts.Dir, err)
+		return nil, explain(opts.Dir, err)
 	}
 	lock, err := lockDir(dir)
 	if err != nil {
@@ -121,7 +124,7 @@ func (c *Cluster) start(ctx context.Context, opts Options) error {
 	}
 	if madeBy == 0 {
 		c.log.InfoContext(ctx, "making a new PostgreSQL cluster", slog.String("dir", c.dir), slog.Int("version", bin.major))
-		if err := initialise(ctx, c.dir, bin, acct, opts.Durable); err != nil {
+		if err := (newCluster{c.dir, bin, acct, opts.Durable}).make(ctx); err != nil {
 			return err
 		}
 	} else if err := acct.own(c.dir); err != nil {
@@ -144,7 +147,7 @@ func (c *Cluster) launch(ctx context.Context, bin binaries, acct account, opts O
 	if c.socketDir, err = makeSocketDir(c.dir, acct); err != nil {
 		return err
 	}
-	logFile, logStart, err := openLog(c.logPath())
+	logFile, logStart, err := openLog(c.LogPath())
 	if err != nil {
 		return explain(c.dir, err)
 	}
@@ -159,7 +162,7 @@ func (c *Cluster) launch(ctx context.Context, bin binaries, acct account, opts O
 	if err := c.awaitReady(ctx); err != nil {
 		select {
 		case <-c.done:
-			return diagnose(c.dir, c.logPath(), logStart)
+			return diagnose(c.dir, c.LogPath(), logStart)
 		default:
 			c.kill()
 			return err
@@ -222,7 +225,7 @@ func (c *Cluster) URL(database string) string {
 }
 
 // LogPath is the file that the server logs to.
-func (c *Cluster) LogPath() string { return c.logPath() }
+func (c *Cluster) LogPath() string { return c.dir + ".log" }
 
 // Done is closed when the server has ended, through Stop or by itself.
 func (c *Cluster) Done() <-chan struct{} { return c.done }
@@ -242,7 +245,7 @@ func (c *Cluster) Stop(ctx context.Context) error {
 		return fmt.Errorf("PostgreSQL in %s did not stop in time and was stopped the hard way: %w", c.dir, ctx.Err())
 	}
 	if c.exit != nil {
-		return fmt.Errorf("PostgreSQL in %s ended badly (%w): its log is %s", c.dir, c.exit, c.logPath())
+		return fmt.Errorf("PostgreSQL in %s ended badly (%w): its log is %s", c.dir, c.exit, c.LogPath())
 	}
 	return nil
 }
@@ -266,8 +269,6 @@ func (c *Cluster) releaseFiles() {
 		_ = c.lock.Close()
 	})
 }
-
-func (c *Cluster) logPath() string { return c.dir + ".log" }
 
 func serverArgs(dir, socketDir string, opts Options) []string {
 	settings := []string{
@@ -318,22 +319,19 @@ func openLog(path string) (*os.File, int64, error) {
 // realPath makes dir absolute and resolves symbolic links, also when its last
 // elements don't exist yet. Its parent exists afterwards.
 func realPath(dir string) (string, error) {
-	if dir == "" {
-		return "", errors.New("no folder is given")
-	}
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return "", err
 	}
 	if err := os.MkdirAll(filepath.Dir(abs), 0o755); err != nil {
-		return "", reason(err)
+		return "", err
 	}
 	if real, err := filepath.EvalSymlinks(abs); err == nil {
 		return real, nil
 	}
 	parent, err := filepath.EvalSymlinks(filepath.Dir(abs))
 	if err != nil {
-		return "", reason(err)
+		return "", err
 	}
 	return filepath.Join(parent, filepath.Base(abs)), nil
 }

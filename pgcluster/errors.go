@@ -44,7 +44,8 @@ func errFull(path string) error {
 // isFull reports whether the server's words, or a look at the disk (whose full
 // state keeps the server from writing any words), say that it is full.
 func isFull(path, text string) bool {
-	if strings.Contains(text, "No space left on device") {
+	// The second is its hint after a write that ended early.
+	if strings.Contains(text, "No space left on device") || strings.Contains(text, "Check free disk space") {
 		return true
 	}
 	var st syscall.Statfs_t
@@ -71,21 +72,23 @@ func diagnose(dir, logPath string, start int64) error {
 		return fmt.Errorf("there is not enough memory to start PostgreSQL; its log is %s", logPath)
 	default:
 		return fmt.Errorf("PostgreSQL does not start with the data in %s, which may be damaged (%s): %s; its log is %s",
-			dir, lastComplaint(text), beginAnew, logPath)
+			dir, complaint(text), beginAnew, logPath)
 	}
 }
 
-// lastComplaint returns the message of the last line of an error's weight.
-func lastComplaint(text string) string {
-	complaint := "it gave no reason"
+// complaint returns the first message of an error's weight: what comes after it
+// follows from it.
+func complaint(text string) string {
 	for line := range strings.Lines(text) {
 		for _, mark := range []string{"PANIC:  ", "FATAL:  ", "initdb: error: ", "postgres: "} {
-			if _, msg, ok := strings.Cut(line, mark); ok {
-				complaint = strings.TrimSpace(msg)
+			_, msg, found := strings.Cut(line, mark)
+			// The answer to a client that came too early or too late is none.
+			if found && !strings.HasPrefix(msg, "the database system is ") {
+				return strings.TrimSpace(msg)
 			}
 		}
 	}
-	return complaint
+	return "it gave no reason"
 }
 
 // logSince returns what the log holds from byte offset start on, at most 64 KiB.
