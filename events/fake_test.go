@@ -18,6 +18,7 @@ type fakeStore struct {
 	events  map[uuid.UUID][]recording.Event
 	tickets map[string]uuid.UUID
 	failing error
+	lag     func() // between reading and returning; may be nil
 }
 
 func newFakeStore() *fakeStore {
@@ -39,6 +40,9 @@ func (s *fakeStore) fail(err error) {
 }
 
 func (s *fakeStore) EventsSince(_ context.Context, owner uuid.UUID, recordings []uuid.UUID, since int64, limit int) ([]recording.Event, error) {
+	if s.lag != nil {
+		defer s.lag()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var page []recording.Event

@@ -25,19 +25,19 @@ type session struct {
 // ServeHTTP opens a WebSocket and serves it until either side closes it.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !h.enter() {
-		h.refuse(w, r, http.StatusServiceUnavailable, recording.Errorf(recording.CodeUnavailable, "The server is shutting down; try again."))
+		refuse(w, http.StatusServiceUnavailable, recording.Errorf(recording.CodeUnavailable, "The server is shutting down; try again."))
 		return
 	}
 	defer h.open.Done()
 	if status, err := h.checkRequest(r); err != nil {
-		h.refuse(w, r, status, err)
+		refuse(w, status, err)
 		return
 	}
 	var known *session // from the header, before the handshake
 	if r.Header.Get("Authorization") != "" {
 		s, err := h.sessionOfHeader(r)
 		if err != nil {
-			h.refuseUnauthenticated(w, r, err)
+			refuseUnauthenticated(w, err)
 			return
 		}
 		known = &s
@@ -184,19 +184,19 @@ func (h *Hub) login(ctx context.Context, c *conn, ticket string) (session, error
 	}
 }
 
-func (h *Hub) refuseUnauthenticated(w http.ResponseWriter, r *http.Request, err error) {
+func refuseUnauthenticated(w http.ResponseWriter, err error) {
 	var e *recording.Error
 	if errors.As(err, &e) && e.Code == recording.CodeUnauthenticated {
 		w.Header().Set("WWW-Authenticate", "Bearer")
-		h.refuse(w, r, http.StatusUnauthorized, e)
+		refuse(w, http.StatusUnauthorized, e)
 		return
 	}
-	h.refuse(w, r, http.StatusServiceUnavailable,
+	refuse(w, http.StatusServiceUnavailable,
 		recording.Errorf(recording.CodeUnavailable, "Your token can't be checked right now; try again."))
 }
 
 // refuse answers a handshake with a problem (RFC 9457).
-func (h *Hub) refuse(w http.ResponseWriter, _ *http.Request, status int, err *recording.Error) {
+func refuse(w http.ResponseWriter, status int, err *recording.Error) {
 	if status == http.StatusUpgradeRequired {
 		w.Header().Set("Connection", "Upgrade")
 		w.Header().Set("Upgrade", "websocket")
