@@ -1,0 +1,139 @@
+// Package storage is the contract of the place where bytes are kept: the
+// parts of uploads while they arrive, and finished objects.
+//
+// It holds the interface, its errors and the form of keys; each technology is
+// a package below (disk), and storagetest proves that it keeps the contract.
+// It knows no uploads, recordings or owners: which parts count is the ledger's
+// to say, and storage is never asked for the offset of an upload.
+//
+// What it promises: bytes that PartWriter.Flush, Put or Assemble have reported
+// as stored survive a crash of the process and of the machine; an object is
+// there as a whole or not at all; and a writer whose epoch is over can't
+// change a byte that a later one wrote.
+package storage
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"reprise/recording"
+)
+
+// Store keeps parts and objects. Its methods may be called by any number of
+// goroutines and processes at once. The packages that need a store declare the
+// few methods they use.
+//
+// Errors are wrapped with what was tried. Those that mean something to a
+// caller are ErrNotFound, ErrFull, ErrLost and ErrInvalidKey; any other is a
+// failure of the storage itself, and trying again may help.
+type Store interface {
+	// NewWriter returns a writer that goes on with an upload behind parts,
+	// which are all the committed ones, in order. The offset of its first byte
+	// is the sum of their sizes.
+	//
+	// The epoch is the fencing token of the writer. It goes into the name of
+	// every part, so one epoch has one writer, and parts of different epochs
+	// never share bytes.
+	//
+	// Adopt says that the writer before ended cleanly: the last part may then be
+	// continued under its number, with a growing Size. Without it an earlier
+	// writer may still be alive and append to that part, so a new one is begun.
+	//
+	// ErrLost says that a part to be continued isn't there any more.
+	NewWriter(ctx context.Context, uploadID uuid.UUID, epoch int64, parts []recording.Part, adopt bool) (recording.PartWriter, error)
+
+	// Assemble makes the object key of exactly the committed bytes of parts, in
+	// their order; no parts make an empty object. It can be run again after it
+	// ended in any way, a crash included. If the object is there with the right
+	// size, that is success whether or not there are parts. The parts may or may
+	// not outlive it: DiscardParts clears up once the ledger says stored.
+	//
+	// ErrLost says that committed bytes are missing, which no retry mends.
+	Assemble(ctx context.Context, uploadID uuid.UUID, key string, parts []recording.Part) error
+
+	// DiscardParts deletes everything an upload has in storage besides its
+	// object, also what was never committed. Nothing there is no error.
+	DiscardParts(ctx context.Context, uploadID uuid.UUID) error
+
+	// Put makes the object key of the bytes of r, replacing one of that name.
+	// If it fails, or r does, it leaves nothing behind.
+	Put(ctx context.Context, key string, r io.Reader) (recording.ObjectInfo, error)
+
+	// Open opens an object for reading, from its first byte. The caller closes
+	// it. It stays readable to its end if it is deleted or replaced meanwhile.
+	// ErrNotFound says that there is none.
+	Open(ctx context.Context, key string) (recording.Object, error)
+
+	// Fetch makes the bytes of an object available as the local file path, which
+	// must not exist yet. The file may be the object itself under a second name,
+	// so it must only be read; deleting it leaves the object alone. ErrNotFound
+	// says that there is no such object.
+	Fetch(ctx context.Context, key, path string) error
+
+	// Delete deletes an object, or what List reported as StoredTemp. Nothing
+	// there is no error.
+	Delete(ctx context.Context, key string) error
+
+	// List calls fn for everything there is, in no particular order: objects,
+	// uploads that have parts, and temporary files, which unfinished writes leave
+	// when the process dies. An entry that comes or goes meanwhile may be
+	// reported or not. fn may delete what it is given; its error ends the list
+	// and is returned.
+	List(ctx context.Context, fn func(Entry) error) error
+
+	// Check reports whether something can be written now.
+	Check(ctx context.Context) error
+}
+
+// Entry is one thing that a store holds.
+type Entry = recording.StoredEntry
+
+// Errors that callers tell apart, with errors.Is or recording.CodeOf.
+var (
+	// ErrNotFound says that there is no such object.
+	ErrNotFound = recording.ErrNotFound
+	// ErrFull says that there is no room left, or none within the quota.
+	ErrFull = &recording.Error{Code: recording.CodeStorageFull, Message: "There is no room left to store this; try again later."}
+	// ErrLost says that committed bytes of an upload are not in storage.
+	ErrLost = &recording.Error{Code: recording.CodeUploadGone, Message: "Bytes of this upload were lost on the server; start it again."}
+	// ErrInvalidKey says that a key doesn't have the form that CheckKey describes.
+	ErrInvalidKey = errors.New("storage: invalid key")
+)
+
+// TempPrefix begins the key of every entry that is StoredTemp, and of nothing
+// else.
+const TempPrefix = "tmp/"
+
+const (
+	maxKeyBytes  = 512
+	maxNameBytes = 200 // of one name in a key; file systems allow 255
+)
+
+// CheckKey returns ErrInvalidKey unless key is one that every storage can hold:
+// names joined by single slashes, each of letters, digits, '-', '_' and '.'
+// (ASCII) and not beginning with a dot, at most 200 bytes in a name and 512 in
+// all, and not below TempPrefix. Keys differ in more than the case of letters,
+// and none is the folder of another: "a" and "a/b" can't both be objects.
+func CheckKey(key string) error {
+	if len(key) > maxKeyBytes || strings.HasPrefix(key, TempPrefix) {
+		return ErrInvalidKey
+	}
+	for name := range strings.SplitSeq(key, "/") {
+		if name == "" || name[0] == '.' || len(name) > maxNameBytes || strings.ContainsFunc(name, notInName) {
+			return ErrInvalidKey
+		}
+	}
+	return nil
+}
+
+func notInName(r rune) bool {
+	switch {
+	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '-', r == '_', r == '.':
+		return false
+	}
+	return true
+}

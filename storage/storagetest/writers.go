@@ -1,0 +1,276 @@
+package storagetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/google/go-cmp/cmp"
+
+	"reprise/recording"
+	"reprise/storage"
+)
+
+var writerTests = map[string]func(*suite){
+	"writer/one":              testOneWriter,
+	"writer/adopts":           testAdopt,
+	"writer/doesNotAdopt":     testNoAdopt,
+	"writer/uncommitted":      testUncommittedIgnored,
+	"writer/stale":            testStaleWriter,
+	"writer/staleBeforeFirst": testStaleBeforeFirst,
+	"writer/lostPart":         testLostPart,
+	"writer/writesNothing":    testWritesNothing,
+	"writer/closed":           testClosedWriter,
+	"writer/canceled":         testCanceledFlush,
+	"writer/manyUploads":      testManyUploads,
+	"writer/bigChunks":        testBigChunks,
+}
+
+func testOneWriter(s *suite) {
+	u := s.newUpload()
+	u.send(false, pattern(1, 1), pattern(2, 1000), pattern(3, 300_000), pattern(4, 7))
+	u.assemble()
+}
+
+func testAdopt(s *suite) {
+	u := s.newUpload()
+	u.send(false, pattern(1, 1000))
+	first := u.parts[0]
+	u.send(true, pattern(2, 500), pattern(3, 500))
+	u.send(true, pattern(4, 1))
+	if u.parts[0].Number != first.Number || u.parts[0].Ref != first.Ref {
+		s.Errorf("the first part changed from %+v to %+v", first, u.parts[0])
+	}
+	u.assemble()
+}
+
+func testNoAdopt(s *suite) {
+	u := s.newUpload()
+	for i := range 3 {
+		u.send(false, pattern(byte(i), 1000))
+	}
+	want := []int{1, 2, 3}
+	var got []int
+	for _, part := range u.parts {
+		got = append(got, part.Number)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		s.Errorf("part numbers (-want +got):\n%s", diff)
+	}
+	u.assemble()
+}
+
+// Bytes that were written, or flushed and not committed, count for nothing.
+func testUncommittedIgnored(s *suite) {
+	for _, adopt := range []bool{true, false} {
+		for _, flush := range []bool{true, false} {
+			u := s.newUpload()
+			w := u.writer(false)
+			u.write(w, pattern(1, 1000))
+			u.writeOnly(w, pattern(9, 5000))
+			if flush {
+				if _, err := w.Flush(s.ctx); err != nil {
+					s.Fatalf("Flush: %v", err)
+				}
+			}
+			u.close(w)
+			u.send(adopt, pattern(2, 100))
+			u.assemble()
+
+			u = s.newUpload() // and at the end, where no later byte covers them
+			w = u.writer(false)
+			u.write(w, pattern(1, 1000))
+			u.writeOnly(w, pattern(9, 5000))
+			if flush {
+				if _, err := w.Flush(s.ctx); err != nil {
+					s.Fatalf("Flush: %v", err)
+				}
+			}
+			u.close(w)
+			u.assemble()
+		}
+	}
+}
+
+// A writer that hangs and comes back after a later one, at every point, changes
+// nothing that counts. Whether it is told so is left open.
+func testStaleWriter(s *suite) {
+	u := s.newUpload()
+	stale := u.writer(false)
+	u.write(stale, pattern(1, 1000))
+	intrude := func() {
+		_, _ = stale.Write(pattern(9, 10_000))
+		_, _ = stale.Flush(s.ctx)
+	}
+	w := u.writer(false)
+	intrude()
+	u.write(w, pattern(2, 1000))
+	intrude()
+	u.write(w, pattern(3, 1000))
+	u.close(w)
+	intrude()
+	u.assemble()
+	intrude()
+	u.wantObject(u.key, u.content)
+	_ = stale.Close()
+	u.wantObject(u.key, u.content)
+	u.assemble()
+
+	// The upload is complete with the stale writer's own part.
+	u = s.newUpload()
+	stale = u.writer(false)
+	u.write(stale, pattern(1, 1000))
+	u.writeOnly(stale, pattern(9, 10))
+	u.assemble()
+	intrude()
+	u.wantObject(u.key, u.content)
+	s.discard(u.id)
+	intrude()
+	_ = stale.Close()
+	u.wantObject(u.key, u.content)
+	u.assemble()
+}
+
+// Both writers begin the first part: they must not meet in it.
+func testStaleBeforeFirst(s *suite) {
+	u := s.newUpload()
+	stale := u.writer(false)
+	u.writeOnly(stale, pattern(9, 5000))
+	w := u.writer(false)
+	u.write(w, pattern(1, 1000))
+	if _, err := stale.Flush(s.ctx); err != nil {
+		s.Fatalf("Flush: %v", err)
+	}
+	u.write(w, pattern(2, 1000))
+	_ = stale.Close()
+	u.close(w)
+	u.assemble()
+}
+
+func testLostPart(s *suite) {
+	u := s.newUpload()
+	u.send(false, pattern(1, 1000))
+	s.discard(u.id)
+	_, err := s.store.NewWriter(s.ctx, u.id, 2, u.parts, true)
+	if !errors.Is(err, storage.ErrLost) || recording.CodeOf(err) != recording.CodeUploadGone {
+		s.Errorf("NewWriter = %v, want ErrLost", err)
+	}
+}
+
+func testWritesNothing(s *suite) {
+	u := s.newUpload()
+	w := u.writer(false)
+	u.commit(w, nil)
+	u.close(w)
+	if len(u.parts) != 0 {
+		s.Errorf("parts of nothing: %+v", u.parts)
+	}
+	s.wantEmpty()
+	u.send(true, pattern(1, 1000))
+	before := len(u.parts)
+	w = u.writer(true)
+	u.writeOnly(w, nil)
+	u.commit(w, nil)
+	u.close(w)
+	if len(u.parts) != before {
+		s.Errorf("parts of nothing: %+v", u.parts)
+	}
+	u.assemble()
+}
+
+func testClosedWriter(s *suite) {
+	u := s.newUpload()
+	w := u.writer(false)
+	u.write(w, pattern(1, 1000))
+	u.close(w)
+	u.close(w)
+	if n, err := w.Write([]byte("x")); n != 0 || err == nil {
+		s.Errorf("Write after Close = %d, %v", n, err)
+	}
+	if _, err := w.Flush(s.ctx); err == nil {
+		s.Error("Flush after Close succeeds")
+	}
+	u.assemble()
+}
+
+// A Flush that was called too late changes nothing: the next may succeed.
+func testCanceledFlush(s *suite) {
+	u := s.newUpload()
+	w := u.writer(false)
+	p := pattern(1, 1000)
+	u.writeOnly(w, p)
+	canceled, cancel := context.WithCancel(s.ctx)
+	cancel()
+	if _, err := w.Flush(canceled); !errors.Is(err, context.Canceled) {
+		s.Errorf("Flush = %v, want context.Canceled", err)
+	}
+	u.commit(w, p)
+	u.close(w)
+	u.assemble()
+}
+
+func testManyUploads(s *suite) {
+	var group sync.WaitGroup
+	for i := range 8 {
+		group.Go(func() {
+			for round := range 4 {
+				if err := s.smallUpload(byte(i), round%2 == 0); err != nil {
+					s.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if got := len(s.entries()[recording.StoredObject]); got != 32 {
+		s.Errorf("List reports %d objects of 32", got)
+	}
+}
+
+// smallUpload makes an upload of two parts without ending the test's goroutine.
+func (s *suite) smallUpload(seed byte, adopt bool) error {
+	u := s.newUpload()
+	var parts []recording.Part
+	for epoch := range int64(2) {
+		w, err := s.store.NewWriter(s.ctx, u.id, epoch+1, parts, adopt)
+		if err != nil {
+			return fmt.Errorf("NewWriter: %w", err)
+		}
+		for range 4 {
+			if _, err := w.Write(pattern(seed, 10_000)); err != nil {
+				return fmt.Errorf("Write: %w", err)
+			}
+		}
+		flushed, err := w.Flush(s.ctx)
+		if err != nil {
+			return fmt.Errorf("Flush: %w", err)
+		}
+		if epoch > 0 && adopt {
+			parts = nil
+		}
+		parts = append(parts, flushed...)
+		if err := w.Close(); err != nil {
+			return fmt.Errorf("Close: %w", err)
+		}
+	}
+	if err := s.store.Assemble(s.ctx, u.id, u.key, parts); err != nil {
+		return fmt.Errorf("Assemble: %w", err)
+	}
+	object, err := s.store.Open(s.ctx, u.key)
+	if err != nil {
+		return fmt.Errorf("Open: %w", err)
+	}
+	if got := object.Info().SizeBytes; got != 80_000 {
+		return fmt.Errorf("the object has %d bytes of 80000", got)
+	}
+	return errors.Join(object.Close(), s.store.DiscardParts(s.ctx, u.id))
+}
+
+// More than any store buffers or writes in one piece.
+func testBigChunks(s *suite) {
+	u := s.newUpload()
+	u.send(false, pattern(1, 6<<20), pattern(2, 1), pattern(3, 5<<20))
+	u.send(true, pattern(4, 1<<20))
+	u.send(false, pattern(5, 7<<20))
+	u.assemble()
+}
