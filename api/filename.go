@@ -73,8 +73,8 @@ func originalName(r recording.Recording) string {
 // artifactName returns the name that a saved artifact gets.
 func artifactName(r recording.Recording, kind recording.ArtifactKind) string {
 	name := originalName(r)
-	if base := strings.TrimSuffix(name, path.Ext(name)); base != "" {
-		name = base
+	if ext := path.Ext(name); len(ext) <= len(".flac") && len(ext) < len(name) { // else it belongs to the name
+		name = strings.TrimSuffix(name, ext)
 	}
 	switch kind {
 	case recording.ArtifactAAC:

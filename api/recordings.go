@@ -50,7 +50,7 @@ type recordingOutput struct {
 
 type recordingPatchView struct {
 	_     struct{} `json:"-" additionalProperties:"false"`
-	Title *string  `json:"title,omitempty" doc:"At most 200 characters, without control characters; spaces around it are cut off. An empty one takes the title away." example:"Grandmother's first day at school"`
+	Title *string  `json:"title,omitempty" doc:"At most 200 characters, without control characters; spaces around it are cut off. An empty one takes the title away; null leaves it." example:"Grandmother's first day at school"`
 }
 
 type patchInput struct {

@@ -1,0 +1,116 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"reprise/auth"
+	"reprise/recording"
+)
+
+// routes are all of the API's, with a body that is valid.
+func routes(id string) []request {
+	one := "/v1/recordings/" + id
+	return []request{
+		{method: "GET", path: "/v1/me"},
+		{method: "GET", path: "/v1/recordings"},
+		{method: "GET", path: "/v1/uploads"},
+		{method: "POST", path: "/v1/events/ticket"},
+		{method: "GET", path: one},
+		{method: "PATCH", path: one, body: `{"title":"x"}`, headers: []string{"Content-Type", "application/json"}},
+		{method: "GET", path: one + "/audio?format=original"},
+		{method: "GET", path: one + "/audio?format=aac"},
+		{method: "HEAD", path: one + "/audio?format=opus"},
+		{method: "GET", path: one + "/peaks"},
+		{method: "GET", path: one + "/peaks?format=dat"},
+		{method: "GET", path: one + "/events"},
+		{method: "DELETE", path: one},
+	}
+}
+
+func TestEveryRouteNeedsAPrincipal(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	for _, req := range routes(s.add(alice).ID.String()) {
+		w := s.do(req)
+		if got := w.Header()["Www-Authenticate"]; w.Code != http.StatusUnauthorized || !cmp.Equal(got, []string{"Bearer"}) {
+			t.Errorf("%s %s: status %d, WWW-Authenticate %q", req.method, req.path, w.Code, got)
+		}
+	}
+	// Who is nobody learns nothing of parameters either.
+	wantProblem(t, s.get(auth.Principal{}, "/v1/recordings?limit=x"), recording.CodeUnauthenticated)
+}
+
+func TestSomebodyElsesIsAsIfItNeverWas(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	id := s.add(alice).ID
+	theirs, nobodys, malformed := routes(id.String()), routes(uuid.NewString()), routes("no-uuid")
+	for i, req := range theirs {
+		if !strings.HasPrefix(req.path, "/v1/recordings/") {
+			continue
+		}
+		var answers []string
+		for _, r := range []request{req, nobodys[i], malformed[i]} {
+			r.as = bob
+			w := s.do(r)
+			if w.Code != http.StatusNotFound {
+				t.Errorf("%s %s: status %d", r.method, r.path, w.Code)
+			}
+			headers, err := json.Marshal(w.Header())
+			if err != nil {
+				t.Fatal(err)
+			}
+			answers = append(answers, string(headers)+w.Body.String())
+		}
+		if answers[0] != answers[1] || answers[0] != answers[2] {
+			t.Errorf("%s %s: the answers differ:\n%s", req.method, req.path, strings.Join(answers, "\n"))
+		}
+	}
+	if list := wantJSON[recordingsPageView](t, s.get(bob, "/v1/recordings"), http.StatusOK); len(list.Items) != 0 {
+		t.Errorf("bob lists %d of alice's recordings", len(list.Items))
+	}
+	if len(s.recordings) != 1 || s.recordings[0].Title != "Grandmother's first day at school" {
+		t.Error("bob changed alice's recording")
+	}
+	for _, req := range theirs { // and alice has all of it
+		req.as = alice
+		if w := s.do(req); w.Code >= 300 {
+			t.Errorf("alice: %s %s: status %d %s", req.method, req.path, w.Code, w.Body)
+		}
+	}
+}
+
+func TestEveryRouteHidesInternalErrors(t *testing.T) {
+	t.Parallel()
+	secret := errors.New("dial tcp 10.0.0.7:5432: password=hunter2")
+	for _, req := range routes(uuid.NewString()) {
+		s := newServer(t)
+		s.err = fmt.Errorf("query: %w", secret)
+		req.as = alice
+		w := s.do(req)
+		if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "hunter2") {
+			t.Errorf("%s %s: %d %s", req.method, req.path, w.Code, w.Body)
+		}
+		if req.method == http.MethodHead {
+			continue
+		}
+		p := wantProblem(t, w, recording.CodeInternal)
+		if p.ID == "" || !strings.Contains(s.log.String(), p.ID) || !strings.Contains(s.log.String(), "hunter2") {
+			t.Errorf("%s %s: id %q, log %s", req.method, req.path, p.ID, s.log)
+		}
+		s.err = recording.Wrap(recording.CodeUnavailable, secret, "The database can't be reached.")
+		w = s.do(req)
+		p = wantProblem(t, w, recording.CodeUnavailable)
+		if w.Header().Get("Retry-After") != "5" || p.Detail != "The database can't be reached." {
+			t.Errorf("%s %s: %v %s", req.method, req.path, w.Header(), w.Body)
+		}
+	}
+}
