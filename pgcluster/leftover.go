@@ -30,7 +30,8 @@ func lockDir(dir string) (*os.File, error) {
 		f.Close()
 		return nil, fmt.Errorf("another process (pid %s) is using the PostgreSQL data in %s: stop it first", strings.TrimSpace(string(pid[:n])), dir)
 	}
-	if err := f.Truncate(0); err == nil {
+	err = f.Truncate(0)
+	if err == nil {
 		_, err = fmt.Fprintln(f, os.Getpid())
 	}
 	if err != nil {
