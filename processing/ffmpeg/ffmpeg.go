@@ -1,0 +1,77 @@
+// Package ffmpeg looks into audio files and makes renditions of them, with the
+// programs ffprobe and ffmpeg.
+//
+// It is the only package that starts processes. It works on local files and
+// knows no storage, database or queue; what is done with its findings is for
+// the package processing to say.
+//
+// What it promises:
+//   - A file is judged by what decodes, never by what its header claims: the
+//     longest duration is enforced on samples while they are decoded.
+//   - A file can't make a program open anything but itself: playlists are not
+//     opened whatever their name is, and no protocol but files and pipes is.
+//   - A program that hangs, or whose context ends, is killed with its whole
+//     process group, and nothing it says on stderr is kept without bound.
+//   - A file that can't be accepted gives a *recording.Rejection; every other
+//     error is the server's, and trying again may help.
+package ffmpeg
+
+import (
+	"cmp"
+	"fmt"
+	"os/exec"
+	"time"
+)
+
+// Limits say which audio is accepted. Zero fields take their default.
+type Limits struct {
+	MinDuration     time.Duration // default 100 ms
+	MaxDuration     time.Duration // default 12 h
+	MaxChannels     int           // default 8, which is 7.1
+	MinSampleRateHz int           // default 8000, which is what AMR has
+	MaxSampleRateHz int           // default 192000
+}
+
+// Options of Tools. Zero fields take their default.
+type Options struct {
+	FFmpeg  string // the program; default "ffmpeg", as found in PATH
+	FFprobe string // the program; default "ffprobe", as found in PATH
+	Limits  Limits
+	// Watchdog is how long ffmpeg may decode nothing before it is killed; default
+	// 1 minute. It must leave time to write the index of a long rendition, which
+	// comes after the last sample.
+	Watchdog time.Duration
+}
+
+// Tools run ffprobe and ffmpeg. They are safe for concurrent use.
+type Tools struct {
+	ffmpeg, ffprobe string
+	limits          Limits
+	watchdog        time.Duration
+}
+
+// New finds the programs and returns Tools that run them.
+func New(o Options) (*Tools, error) {
+	t := &Tools{limits: o.Limits.withDefaults(), watchdog: cmp.Or(o.Watchdog, time.Minute)}
+	var err error
+	if t.ffmpeg, err = exec.LookPath(cmp.Or(o.FFmpeg, "ffmpeg")); err != nil {
+		return nil, fmt.Errorf("ffmpeg is not installed: %w", err)
+	}
+	if t.ffprobe, err = exec.LookPath(cmp.Or(o.FFprobe, "ffprobe")); err != nil {
+		return nil, fmt.Errorf("ffprobe is not installed: %w", err)
+	}
+	return t, nil
+}
+
+// Limits returns the limits in force.
+func (t *Tools) Limits() Limits { return t.limits }
+
+func (l Limits) withDefaults() Limits {
+	return Limits{
+		MinDuration:     cmp.Or(l.MinDuration, 100*time.Millisecond),
+		MaxDuration:     cmp.Or(l.MaxDuration, 12*time.Hour),
+		MaxChannels:     cmp.Or(l.MaxChannels, 8),
+		MinSampleRateHz: cmp.Or(l.MinSampleRateHz, 8000),
+		MaxSampleRateHz: cmp.Or(l.MaxSampleRateHz, 192000),
+	}
+}
