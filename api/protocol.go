@@ -16,7 +16,7 @@ func (a *API) documentUploadProtocol() {
 	id := &huma.Param{Name: "id", In: "path", Required: true, Description: "The upload's id.", Schema: &huma.Schema{Type: huma.TypeString}}
 	length := headerParam("Upload-Length", "How many bytes the file has.", false)
 	bytesBody := &huma.RequestBody{Content: map[string]*huma.MediaType{"application/offset+octet-stream": {}}}
-	offset := headers("Tus-Resumable", "Upload-Offset", "Upload-Expires")
+	offset := headers("Tus-Resumable", "Upload-Offset")
 
 	a.describe(huma.Operation{
 		OperationID: "describeUploads", Method: http.MethodOptions, Path: "/files/",
@@ -37,7 +37,7 @@ func (a *API) documentUploadProtocol() {
 		RequestBody: bytesBody,
 		Responses: map[string]*huma.Response{"201": {
 			Description: "Location is where to send the bytes, Reprise-Recording the id of the recording.",
-			Headers:     headers("Tus-Resumable", "Location", "Reprise-Recording", "Upload-Offset", "Upload-Expires"),
+			Headers:     headers("Tus-Resumable", "Location", "Reprise-Recording", "Upload-Offset"),
 		}},
 	}, []recording.Code{
 		recording.CodeInvalidRequest, recording.CodeInvalidMetadata, recording.CodeProtocolVersion, recording.CodeClientIDConflict, recording.CodeTooLarge,
@@ -50,7 +50,7 @@ func (a *API) documentUploadProtocol() {
 		Parameters:  []*huma.Param{id, version},
 		Responses: map[string]*huma.Response{"200": {
 			Description: "In the headers.",
-			Headers:     headers("Tus-Resumable", "Upload-Offset", "Upload-Length", "Upload-Defer-Length", "Upload-Metadata", "Upload-Expires"),
+			Headers:     headers("Tus-Resumable", "Upload-Offset", "Upload-Length", "Upload-Defer-Length", "Upload-Metadata"),
 		}},
 	}, []recording.Code{recording.CodeNotFound, recording.CodeUploadGone, recording.CodeProtocolVersion})
 	a.describe(huma.Operation{
