@@ -66,7 +66,7 @@ func (s *Store) adopt(uploadID uuid.UUID, part recording.Part) (*os.File, error)
 	if err == nil && !os.SameFile(opened, named) {
 		err = storage.ErrLost
 	}
-	if err == nil {
+	if err == nil && opened.Size() > part.Size {
 		err = f.Truncate(part.Size) // what follows was never committed
 	}
 	if err != nil {

@@ -346,8 +346,8 @@ func testList(s *suite) {
 
 // The janitor deletes what it is given.
 func testListDeletes(s *suite) {
-	for i := range 600 {
-		s.put("many/"+string(rune('a'+i%26))+"/"+uuid.NewString(), nil)
+	for range 300 {
+		s.put("many/"+uuid.NewString(), nil)
 	}
 	for range 3 {
 		u := s.newUpload()
@@ -361,8 +361,8 @@ func testListDeletes(s *suite) {
 		}
 		return s.store.Delete(s.ctx, entry.Key)
 	})
-	if n != 603 || err != nil {
-		s.Errorf("List reported %d entries of 603: %v", n, err)
+	if n != 303 || err != nil {
+		s.Errorf("List reported %d entries of 303: %v", n, err)
 	}
 	s.wantEmpty()
 }

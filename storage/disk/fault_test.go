@@ -1,0 +1,472 @@
+package disk
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"reprise/recording"
+	"reprise/storage"
+)
+
+func newStore(t *testing.T, path string) *Store {
+	t.Helper()
+	s, err := New(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// faults fails one sync.
+type faults struct {
+	after atomic.Int64 // so many succeed before it
+	err   error
+}
+
+func (f *faults) sync(file *os.File, dataOnly bool) error {
+	if f.after.Add(-1) == -1 {
+		return &os.PathError{Op: "fsync", Path: "file", Err: f.err}
+	}
+	return syncFile(file, dataOnly)
+}
+
+// failSync lets the sync after the next n fail with err.
+func (s *Store) failSync(n int64, err error) {
+	f := &faults{err: err}
+	f.after.Store(n)
+	s.sync = f.sync
+}
+
+// A failed fsync is not made good by a later one: the kernel has dropped what
+// it could not write.
+func TestWriterEndsAtFailedSync(t *testing.T) {
+	t.Parallel()
+	for step, what := range []string{"the part", "the upload's folder", "the folder of uploads"} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			s := newStore(t, t.TempDir())
+			id := recording.NewID()
+			w, err := s.NewWriter(t.Context(), id, 1, nil, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Write([]byte("sound")); err != nil {
+				t.Fatal(err)
+			}
+			s.failSync(int64(step), syscall.EIO)
+			if parts, err := w.Flush(t.Context()); parts != nil || !errors.Is(err, syscall.EIO) || recording.CodeOf(err) != recording.CodeInternal {
+				t.Errorf("Flush = %v, %v, want EIO", parts, err)
+			}
+			for range 2 {
+				if parts, err := w.Flush(t.Context()); parts != nil || !errors.Is(err, syscall.EIO) {
+					t.Errorf("the next Flush = %v, %v, want EIO", parts, err)
+				}
+				if n, err := w.Write([]byte("more")); n != 0 || !errors.Is(err, syscall.EIO) {
+					t.Errorf("the next Write = %d, %v, want EIO", n, err)
+				}
+			}
+			if err := w.Close(); err != nil {
+				t.Error(err)
+			}
+			w, err = s.NewWriter(t.Context(), id, 2, nil, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.Close()
+			if _, err := w.Write([]byte("sound")); err != nil {
+				t.Error(err)
+			}
+			parts, err := w.Flush(t.Context())
+			if diff := cmp.Diff([]recording.Part{{Number: 1, Size: 5, Ref: "1-2"}}, parts); diff != "" || err != nil {
+				t.Errorf("Flush of the next writer: %v (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+}
+
+// upload makes an upload of n parts and returns them with their bytes.
+func upload(t *testing.T, s *Store, n int) (uuid.UUID, []recording.Part, []byte) {
+	t.Helper()
+	id := recording.NewID()
+	var parts []recording.Part
+	var content []byte
+	for i := range n {
+		w, err := s.NewWriter(t.Context(), id, int64(i+1), parts, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := bytes.Repeat([]byte{byte('a' + i)}, 1000)
+		if _, err := w.Write(p); err != nil {
+			t.Fatal(err)
+		}
+		flushed, err := w.Flush(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		parts, content = append(parts, flushed...), append(content, p...)
+	}
+	return id, parts, content
+}
+
+// As if the process died at each sync in turn: the next Assemble succeeds, and
+// so does one after the parts are gone.
+func TestAssembleAfterCrashAtEachSync(t *testing.T) {
+	t.Parallel()
+	for n := range 4 {
+		t.Run(fmt.Sprint(n, " parts"), func(t *testing.T) {
+			t.Parallel()
+			for step := int64(0); ; step++ {
+				s := newStore(t, t.TempDir())
+				id, parts, content := upload(t, s, n)
+				s.failSync(step, syscall.EIO)
+				err := s.Assemble(t.Context(), id, "a/b/object", parts)
+				s.sync = syncFile
+				if err == nil && step > 3 {
+					break
+				}
+				// A sync of the folder that fails after the object is there is made
+				// good by the look for an object that another call has made.
+				if err != nil && !errors.Is(err, syscall.EIO) {
+					t.Errorf("Assemble with sync %d failing = %v, want EIO", step, err)
+				}
+				if err := s.Assemble(t.Context(), id, "a/b/object", parts); err != nil {
+					t.Fatalf("Assemble after sync %d failed: %v", step, err)
+				}
+				if err := s.DiscardParts(t.Context(), id); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Assemble(t.Context(), id, "a/b/object", parts); err != nil {
+					t.Errorf("Assemble without parts: %v", err)
+				}
+				wantTree(t, s, map[string]string{"objects/a/b/object": string(content)})
+			}
+		})
+	}
+}
+
+// wantTree compares the files below the root.
+func wantTree(t *testing.T, s *Store, want map[string]string) {
+	t.Helper()
+	got := map[string]string{}
+	err := filepath.WalkDir(s.root.Name(), func(path string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		name, _ := filepath.Rel(s.root.Name(), path)
+		got[name] = string(content)
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
+}
+
+func TestPutReportsFailedSync(t *testing.T) {
+	t.Parallel()
+	// The file, then the folders objects/a and objects.
+	for step, err := range []error{syscall.EIO, syscall.EDQUOT, syscall.ENOSPC} {
+		s := newStore(t, t.TempDir())
+		s.failSync(int64(step), err)
+		_, got := s.Put(t.Context(), "a/object", strings.NewReader("sound"))
+		if !errors.Is(got, err) || errors.Is(got, storage.ErrFull) != (err != syscall.EIO) {
+			t.Errorf("Put with sync %d failing = %v, want %v", step, got, err)
+		}
+		if left, err := os.ReadDir(filepath.Join(s.root.Name(), tempDir)); len(left) != 0 || err != nil {
+			t.Errorf("Put left %v, %v", left, err)
+		}
+	}
+	s := newStore(t, t.TempDir())
+	s.failSync(0, syscall.ENOSPC)
+	if err := s.Check(t.Context()); recording.CodeOf(err) != recording.CodeStorageFull {
+		t.Errorf("Check = %v, want %s", err, recording.CodeStorageFull)
+	}
+	wantTree(t, s, map[string]string{})
+}
+
+// A part shorter than what was committed is never made up for.
+func TestShortPart(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, t.TempDir())
+	id, parts, _ := upload(t, s, 2)
+	for _, part := range parts {
+		name := filepath.Join(s.root.Name(), partPath(id, part.Ref))
+		if err := os.Truncate(name, part.Size-1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := s.NewWriter(t.Context(), id, 9, parts, true)
+	for what, err := range map[string]error{
+		"NewWriter":              err,
+		"Assemble of one part":   s.Assemble(t.Context(), id, "one", parts[:1]),
+		"Assemble of both parts": s.Assemble(t.Context(), id, "two", parts),
+	} {
+		if !errors.Is(err, storage.ErrLost) {
+			t.Errorf("%s = %v, want ErrLost", what, err)
+		}
+	}
+}
+
+func TestForeignRefs(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, t.TempDir())
+	id, parts, _ := upload(t, s, 1)
+	for _, ref := range []string{"", "1", "2-1", "1-1/..", "../../objects/x", "1-01", "1-x", "etag"} {
+		bad := recording.Part{Number: 1, Size: parts[0].Size, Ref: ref}
+		if err := s.Assemble(t.Context(), id, "object", []recording.Part{bad}); err == nil || errors.Is(err, storage.ErrLost) {
+			t.Errorf("Assemble of ref %q = %v", ref, err)
+		}
+	}
+}
+
+// One epoch has one writer: a second one doesn't get at the first one's bytes.
+func TestNameClash(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, t.TempDir())
+	id := recording.NewID()
+	for i, want := range []error{nil, os.ErrExist} {
+		w, err := s.NewWriter(t.Context(), id, 1, nil, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		if _, err := w.Write([]byte("sound")); !errors.Is(err, want) {
+			t.Errorf("Write of writer %d = %v, want %v", i, err, want)
+		}
+	}
+}
+
+// A part that a writer still has open is neither continued nor made an object.
+func TestOpenPartIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, t.TempDir())
+	id := recording.NewID()
+	open, err := s.NewWriter(t.Context(), id, 1, nil, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	if _, err := open.Write([]byte("sound")); err != nil {
+		t.Fatal(err)
+	}
+	parts, err := open.Flush(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := s.NewWriter(t.Context(), id, 2, parts, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if _, err := w.Write([]byte("bite")); err != nil {
+		t.Fatal(err)
+	}
+	second, err := w.Flush(t.Context())
+	if diff := cmp.Diff([]recording.Part{{Number: 2, Size: 4, Ref: "2-2"}}, second); diff != "" || err != nil {
+		t.Errorf("Flush: %v (-want +got):\n%s", err, diff)
+	}
+	if err := s.Assemble(t.Context(), id, "object", parts); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open.Write([]byte("stale")); err != nil {
+		t.Fatal(err)
+	}
+	wantTree(t, s, map[string]string{
+		"objects/object":            "sound",
+		partPath(id, parts[0].Ref):  "soundstale",
+		partPath(id, second[0].Ref): "bite",
+	})
+}
+
+// What is not flushed doesn't keep a full disk full.
+func TestCloseTakesBack(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, t.TempDir())
+	id, parts, content := upload(t, s, 1)
+	for _, adopt := range []bool{true, false} {
+		w, err := s.NewWriter(t.Context(), id, 2, parts, adopt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte("lost")); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+		wantTree(t, s, map[string]string{partPath(id, parts[0].Ref): string(content)})
+	}
+}
+
+func TestRemovedFolders(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, t.TempDir())
+	id, parts, _ := upload(t, s, 1)
+	for _, dir := range []string{objectsDir, partsDir, tempDir} {
+		if err := os.RemoveAll(filepath.Join(s.root.Name(), dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, putErr := s.Put(t.Context(), "object", strings.NewReader("sound"))
+	for what, err := range map[string]error{
+		"Check": s.Check(t.Context()), "Put": putErr,
+		"Assemble": s.Assemble(t.Context(), id, "object", parts),
+	} {
+		if err == nil {
+			t.Errorf("%s succeeds without folders", what)
+		}
+	}
+}
+
+// Links that lead outside are not followed.
+func TestSymbolicLinks(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, t.TempDir())
+	outside := t.TempDir()
+	if err := os.WriteFile(filepath.Join(outside, "secret"), []byte("secret"), fileMode); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(s.root.Name(), objectsDir, "out")); err != nil {
+		t.Fatal(err)
+	}
+	_, openErr := s.Open(t.Context(), "out/secret")
+	_, putErr := s.Put(t.Context(), "out/new", strings.NewReader("new"))
+	for what, err := range map[string]error{
+		"Open": openErr, "Put": putErr,
+		"Fetch":  s.Fetch(t.Context(), "out/secret", filepath.Join(t.TempDir(), "file")),
+		"Delete": s.Delete(t.Context(), "out/secret"),
+	} {
+		if err == nil {
+			t.Errorf("%s follows a link to the outside", what)
+		}
+	}
+	left, err := os.ReadDir(outside)
+	if len(left) != 1 || err != nil {
+		t.Errorf("outside: %v, %v", left, err)
+	}
+	if err := s.List(t.Context(), func(entry storage.Entry) error { return errors.New(entry.Key) }); err != nil {
+		t.Errorf("List reports %v", err)
+	}
+}
+
+// List leaves out what others put below the root, and reports what a crash
+// left in tmp.
+func TestListForeignFiles(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, t.TempDir())
+	for _, name := range []string{"objects/.hidden", "objects/a b", "parts/file", "parts/" + strings.Repeat("0", 32), "tmp/.hidden", "tmp/left"} {
+		if err := s.root.WriteFile(name, []byte("sound"), fileMode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	err := s.List(t.Context(), func(entry storage.Entry) error {
+		got = append(got, fmt.Sprint(entry.Kind, " ", entry.Key, " ", entry.SizeBytes))
+		return s.Delete(t.Context(), entry.Key)
+	})
+	if diff := cmp.Diff([]string{"temp tmp/left 5"}, got); diff != "" || err != nil {
+		t.Errorf("List: %v (-want +got):\n%s", err, diff)
+	}
+	if _, err := s.root.Stat("tmp/left"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Delete left it: %v", err)
+	}
+}
+
+func TestModes(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, filepath.Join(t.TempDir(), "new", "root"))
+	id, _, _ := upload(t, s, 1)
+	if _, err := s.Put(t.Context(), "a/object", strings.NewReader("sound")); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]os.FileMode{
+		".": os.ModeDir | dirMode, "objects/a": os.ModeDir | dirMode, "objects/a/object": fileMode,
+		partPath(id, ""): os.ModeDir | dirMode, partPath(id, "1-1"): fileMode,
+	} {
+		if info, err := s.root.Stat(name); err != nil || info.Mode() != want {
+			t.Errorf("mode of %s = %v, %v, want %v", name, info.Mode(), err, want)
+		}
+	}
+}
+
+// Delete leaves no empty folders behind.
+func TestDeletePrunes(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, t.TempDir())
+	for _, key := range []string{"a/b/c/one", "a/two"} {
+		if _, err := s.Put(t.Context(), key, strings.NewReader("sound")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, deletion := range []struct{ key, gone, stays string }{
+		{"a/b/c/one", "objects/a/b", "objects/a"},
+		{"a/two", "objects/a", "objects"},
+	} {
+		if err := s.Delete(t.Context(), deletion.key); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.root.Stat(deletion.gone); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: %v", deletion.gone, err)
+		}
+		if _, err := s.root.Stat(deletion.stays); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestNewFails(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, fileMode); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, filepath.Join(file, "below")} {
+		if s, err := New(path); err == nil {
+			t.Errorf("New(%q) succeeds", path)
+			_ = s.Close()
+		}
+	}
+}
+
+// An object is handed out as a file, so that net/http can use sendfile.
+func TestObjectIsFile(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, t.TempDir())
+	if _, err := s.Put(t.Context(), "object", strings.NewReader("sound")); err != nil {
+		t.Fatal(err)
+	}
+	object, err := s.Open(t.Context(), "object")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer object.Close()
+	if _, ok := object.(syscall.Conn); !ok {
+		t.Error("the object has no file descriptor to send from")
+	}
+	var w io.Writer = io.Discard
+	if n, err := io.Copy(w, object); n != 5 || err != nil {
+		t.Errorf("Copy = %d, %v", n, err)
+	}
+}
