@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -66,6 +67,29 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
 	}
 	for _, v := range res.Versions {
 		log.InfoContext(ctx, "applied job queue migration", slog.Int("version", v.Version), slog.Duration("took", v.Duration))
+	}
+	return nil
+}
+
+// CheckMigrated returns an error if the database lacks migrations of this
+// program. One that has more is fine: a newer replica has started already.
+func CheckMigrated(ctx context.Context, pool *pgxpool.Pool) error {
+	files, err := fs.Sub(migrations.Postgres, "postgres")
+	if err != nil {
+		return err
+	}
+	db := stdlib.OpenDBFromPool(pool)
+	defer db.Close()
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, files)
+	if err != nil {
+		return fmt.Errorf("read the migrations: %w", err)
+	}
+	pending, err := provider.HasPending(ctx)
+	if err != nil {
+		return fmt.Errorf("look up the database's migrations: %w", err)
+	}
+	if pending {
+		return errors.New("the database is not up to date: run \"reprise migrate\" first")
 	}
 	return nil
 }
