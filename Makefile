@@ -1,0 +1,61 @@
+# The commands of this project. `make` alone lists them.
+
+TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/reprise/bin
+COVERAGE := coverage.out
+
+# Node's packages of the end-to-end tests.
+NODE_MODULES := $(if $(wildcard e2e/package.json),e2e/node_modules/.package-lock.json)
+
+.PHONY: help
+help: ## list these commands
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf 'make %-7s %s\n' "$$name" "$$text"; done
+
+.PHONY: run
+run: ## install what is missing, build, and run a server for development
+	@scripts/setup.sh run
+	@$(MAKE) --no-print-directory build
+	@exec bin/reprise dev
+
+.PHONY: demo
+demo: ## upload real speech to the running server over a line that breaks, and watch
+	@$(MAKE) --no-print-directory build
+	@exec scripts/demo.sh
+
+.PHONY: test
+test: $(NODE_MODULES) ## every test, with the race detector; prints the coverage
+	@scripts/setup.sh test
+	go run ./internal/testenv -- go test -race -shuffle=on -timeout 20m -coverpkg=./... -coverprofile=$(COVERAGE) ./...
+	@go tool cover -func=$(COVERAGE) | awk 'END { print "coverage of all packages together:", $$NF }'
+
+.PHONY: soak
+soak: $(NODE_MODULES) ## the tests with many more rounds; takes hours
+	@scripts/setup.sh test
+	REPRISE_SOAK=1 go run ./internal/testenv -- go test -race -shuffle=on -count=1 -timeout 6h ./...
+
+.PHONY: lint
+lint: ## check format, vet and staticcheck
+	@scripts/setup.sh lint
+	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')) || exit 1; \
+		if [ -n "$$unformatted" ]; then echo "not formatted (run gofmt -w):"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	$(TOOLS)/staticcheck ./...
+
+.PHONY: bench
+bench: ## measure against stock tusd and bare ffmpeg
+	@scripts/setup.sh run
+	go run ./bench
+
+.PHONY: build
+build: ## build bin/reprise
+	@mkdir -p bin
+	go build -trimpath -o bin/reprise ./cmd/reprise
+
+.PHONY: clean
+clean: ## remove what the other commands made here, but for the data in .reprise
+	rm -rf bin $(COVERAGE) e2e/node_modules
+
+# npm comes with the setup, so that is done first.
+e2e/node_modules/.package-lock.json: e2e/package-lock.json
+	@scripts/setup.sh test
+	cd e2e && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@

@@ -1,0 +1,151 @@
+#!/usr/bin/env bash
+# Installs what is missing on this machine, and says nothing if nothing is.
+#
+#   scripts/setup.sh run    what the server needs: ffmpeg, PostgreSQL's server
+#   scripts/setup.sh test   and what the tests need: Node.js with npm, a C compiler (for -race)
+#   scripts/setup.sh lint   staticcheck, into the cache folder
+#
+# Debian and Ubuntu: apt-get, through sudo unless root. macOS: brew. Elsewhere it
+# names what to install and fails. Nothing is written into the checkout.
+set -euo pipefail
+
+readonly staticcheck_version=v0.7.0
+readonly tools="${XDG_CACHE_HOME:-$HOME/.cache}/reprise/bin"
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# The places that package pgcluster looks at.
+have_postgres() {
+	have postgres && return
+	local bin
+	for bin in "${REPRISE_POSTGRES_BIN:-/nowhere}" /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/libexec/postgresql* \
+		/opt/homebrew/opt/postgresql*/bin /usr/local/opt/postgresql*/bin \
+		/home/linuxbrew/.linuxbrew/opt/postgresql*/bin /Applications/Postgres.app/Contents/Versions/*/bin; do
+		[[ -x $bin/postgres && -x $bin/initdb ]] && return
+	done
+	return 1
+}
+
+# missing PURPOSE prints the programs that are not there, a line each.
+missing() {
+	have ffmpeg && have ffprobe || echo ffmpeg
+	have_postgres || echo postgresql
+	if [[ $1 == test ]]; then
+		have node && have npm || echo node
+		have cc || echo cc
+	fi
+}
+
+as_root() {
+	if [[ $EUID -eq 0 ]]; then
+		"$@"
+	else
+		sudo "$@"
+	fi
+}
+
+install_apt() {
+	local packages=() want
+	for want in "$@"; do
+		case $want in
+		ffmpeg) packages+=(ffmpeg) ;;
+		postgresql) packages+=(postgresql) ;;
+		node) packages+=(nodejs npm) ;;
+		cc) packages+=(gcc libc6-dev) ;;
+		esac
+	done
+	if [[ $EUID -ne 0 ]] && ! have sudo; then
+		say "not root, and there is no sudo; as root, run: apt-get install ${packages[*]}"
+		exit 1
+	fi
+	say "installing ${packages[*]} (apt-get)"
+
+	# Debian's package makes a cluster of its own, "main", and starts it at every boot.
+	# Reprise does not use it; this setting keeps it away during this one install.
+	local setting=/etc/postgresql-common/createcluster.d/reprise-setup.conf
+	if [[ " $* " == *" postgresql "* ]]; then
+		as_root mkdir -p "${setting%/*}"
+		echo 'create_main_cluster = false' | as_root tee "$setting" >/dev/null
+		# shellcheck disable=SC2064 # the name is local
+		trap "as_root rm -f '$setting'; as_root rmdir '${setting%/*}' 2>/dev/null || :" EXIT
+	fi
+	local log
+	log=$(mktemp)
+	if ! { as_root apt-get -qq update &&
+		as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends "${packages[@]}"; } >"$log" 2>&1; then
+		tail -n 20 "$log" >&2
+		say "apt-get failed; its whole output is in $log"
+		exit 1
+	fi
+	rm -f "$log"
+}
+
+install_brew() {
+	local packages=() want
+	for want in "$@"; do
+		case $want in
+		postgresql) packages+=(postgresql@17) ;;
+		cc)
+			say "there is no C compiler; run: xcode-select --install"
+			exit 1
+			;;
+		*) packages+=("$want") ;;
+		esac
+	done
+	say "installing ${packages[*]} (brew)"
+	brew install --quiet "${packages[@]}" >&2
+}
+
+install_packages() {
+	if [[ $(uname) == Darwin ]] && have brew; then
+		install_brew "$@"
+	elif have apt-get; then
+		install_apt "$@"
+	else
+		say "please install these, they are missing on this machine:"
+		local want
+		for want in "$@"; do
+			case $want in
+			ffmpeg) say "  ffmpeg (with ffprobe, and the encoders aac and libopus)" ;;
+			postgresql) say "  PostgreSQL's server, version 14 or newer (or name the folder of its programs in REPRISE_POSTGRES_BIN)" ;;
+			node) say "  Node.js 18 or newer with npm" ;;
+			cc) say "  a C compiler (cc)" ;;
+			esac
+		done
+		[[ $(uname) == Darwin ]] && say "or install Homebrew, https://brew.sh, and run this again"
+		exit 1
+	fi
+}
+
+install_staticcheck() {
+	local program=$tools/staticcheck-$staticcheck_version tmp
+	[[ -x $program ]] && return
+	say "installing staticcheck $staticcheck_version into $tools"
+	mkdir -p "$tools"
+	tmp=$(mktemp -d "$tools/tmp.XXXXXX")
+	GOFLAGS='' GOBIN=$tmp go install "honnef.co/go/tools/cmd/staticcheck@$staticcheck_version"
+	mv "$tmp/staticcheck" "$program"
+	rmdir "$tmp"
+	ln -sf "${program##*/}" "$tools/staticcheck"
+}
+
+case ${1-} in
+run | test)
+	wanted=()
+	while read -r want; do wanted+=("$want"); done < <(missing "$1")
+	if [[ ${#wanted[@]} -gt 0 ]]; then
+		install_packages "${wanted[@]}"
+		still=$(missing "$1" | tr '\n' ' ')
+		if [[ -n $still ]]; then
+			say "still missing after the installation: $still"
+			exit 1
+		fi
+	fi
+	;;
+lint) install_staticcheck ;;
+*)
+	say "usage: scripts/setup.sh run|test|lint"
+	exit 2
+	;;
+esac
