@@ -153,7 +153,7 @@ func (d *DevKeys) check(p *Problems, needed bool) {
 		}
 		return
 	}
-	if len(d.DevKeyBytes()) != 32 {
+	if d.DevKeyBytes() == nil {
 		p.add("REPRISE_DEV_KEY", "not 64 hex digits, as \"openssl rand -hex 32\" makes them")
 	}
 }
@@ -161,7 +161,7 @@ func (d *DevKeys) check(p *Problems, needed bool) {
 // DevKeyBytes returns the 32 bytes of the key, nil if there is no valid one.
 func (d DevKeys) DevKeyBytes() []byte {
 	key, err := hex.DecodeString(string(d.DevKey))
-	if err != nil {
+	if err != nil || len(key) != 32 {
 		return nil
 	}
 	return key

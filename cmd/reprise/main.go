@@ -1,0 +1,109 @@
+// Command reprise is the Reprise server, and the tools around it.
+//
+// This package parses: flags, environment, signals, exit codes. What the
+// commands do is in package app (the server) and package client (the upload
+// command). It decides nothing and knows no domain.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"reprise/app"
+	"reprise/client"
+	"reprise/config"
+)
+
+// The exit codes of every command. "reprise upload" has more: see its help.
+const (
+	exitDone        = 0
+	exitUsage       = 1 // flags, environment or file make no sense
+	exitFailed      = 2
+	exitInterrupted = 130 // as a shell says for SIGINT
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// After the first signal the next one finds its default again: it ends the
+	// process at once, should stopping hang.
+	context.AfterFunc(ctx, stop)
+
+	p := &program{
+		environ: os.Environ(), stdout: os.Stdout, stderr: os.Stderr,
+		serve: app.Serve, dev: app.Dev, migrate: app.Migrate, token: app.Token, upload: client.Upload,
+	}
+	os.Exit(p.run(ctx, os.Args[1:]))
+}
+
+// program is what the commands have of the world: the process's surroundings,
+// and what they call.
+type program struct {
+	environ        []string
+	stdout, stderr io.Writer
+
+	serve   serveFunc
+	dev     devFunc
+	migrate migrateFunc
+	token   tokenFunc
+	upload  uploadFunc
+}
+
+// run runs the command that args name and returns the exit code.
+func (p *program) run(ctx context.Context, args []string) int {
+	sources := config.NewSources(p.environ)
+	var c commands
+	parser := kong.Must(&c, append(sources.Options(),
+		kong.Name("reprise"),
+		kong.Description(description),
+		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 100, FlagsLast: true, Compact: true}),
+		kong.NoDefaultHelp(),
+		kong.Writers(p.stdout, p.stderr),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(p),
+	)...)
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(args)
+	if errors.Is(err, errHelp) {
+		return exitDone
+	}
+	if err == nil {
+		err = parsed.Run()
+	}
+	return p.report(ctx, err)
+}
+
+// report tells the user what went wrong, in a line, and returns the exit code.
+func (p *program) report(ctx context.Context, err error) int {
+	var parse *kong.ParseError
+	var problems config.Problems
+	var uploaded *uploadError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &uploaded): // it has told everything itself
+		return client.ExitCode(uploaded.err)
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.As(err, &parse):
+		command := "reprise"
+		if selected := parse.Context.Selected(); selected != nil {
+			command = selected.FullPath()
+		}
+		fmt.Fprintf(p.stderr, "reprise: %v; see %s --help\n", err, command)
+		return exitUsage
+	}
+	fmt.Fprintf(p.stderr, "reprise: %v\n", err)
+	if errors.As(err, &problems) {
+		return exitUsage
+	}
+	return exitFailed
+}
