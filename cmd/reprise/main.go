@@ -30,16 +30,20 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// After the first signal the next one finds its default again: it ends the
-	// process at once, should stopping hang.
-	context.AfterFunc(ctx, stop)
-
 	p := &program{
 		environ: os.Environ(), stdout: os.Stdout, stderr: os.Stderr,
 		serve: app.Serve, dev: app.Dev, migrate: app.Migrate, token: app.Token, upload: client.Upload,
 	}
-	os.Exit(p.run(ctx, os.Args[1:]))
+	os.Exit(p.run(untilSignal(), os.Args[1:]))
+}
+
+// untilSignal returns a context that ends with SIGINT or SIGTERM. The signal
+// after that finds its default again: it ends the process at once, should
+// stopping hang.
+func untilSignal() context.Context {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx
 }
 
 // program is what the commands have of the world: the process's surroundings,

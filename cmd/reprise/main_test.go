@@ -24,6 +24,9 @@ import (
 var update = flag.Bool("update", false, "write the help texts in testdata anew")
 
 func TestMain(m *testing.M) {
+	if os.Getenv(hangVariable) != "" {
+		hang()
+	}
 	os.Setenv("COLUMNS", "100") // the width that help is wrapped to
 	os.Exit(m.Run())
 }
