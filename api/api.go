@@ -42,6 +42,9 @@ type Catalog interface {
 	PatchRecording(ctx context.Context, owner, id uuid.UUID, patch recording.RecordingPatch) (recording.Recording, error)
 	// DeleteRecording deletes a recording for its owner.
 	DeleteRecording(ctx context.Context, owner, id uuid.UUID) error
+	// RetryRecording processes a failed recording again, from the stage that
+	// failed on; one in another state is an error of code conflict.
+	RetryRecording(ctx context.Context, owner, id uuid.UUID) (recording.Recording, error)
 	// EventsSince returns the milestones of these recordings with a number above
 	// since, in their order, at most limit.
 	EventsSince(ctx context.Context, owner uuid.UUID, recordings []uuid.UUID, since int64, limit int) ([]recording.Event, error)

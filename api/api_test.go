@@ -320,3 +320,16 @@ func TestClientThatLeftIsNoInternalError(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+func TestReprocess(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	r := s.add(alice)
+	path := "/v1/recordings/" + r.ID.String() + "/reprocess"
+	wantProblem(t, s.do(request{method: "POST", path: path, as: alice}), recording.CodeConflict)
+	s.recordings[0].State, s.recordings[0].Reason = recording.StateFailed, recording.ReasonInternal
+	w := s.do(request{method: "POST", path: path, as: alice})
+	if w.Code != http.StatusAccepted || !strings.Contains(w.Body.String(), `"state":"processing"`) {
+		t.Errorf("status %d, %s", w.Code, w.Body)
+	}
+}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -16,6 +17,8 @@ func (a *API) addExamples(doc *huma.OpenAPI) {
 	at := time.Date(2026, 5, 4, 9, 30, 0, 0, time.UTC)
 	id, uploadID := uuid.MustParse("01934b5e-7f3a-7cc1-9c1e-5a0f4f1d2b3c"), uuid.MustParse("01934b5e-7f39-7b0a-8d55-0f6e1c2a9b77")
 	r := a.viewRecording(exampleRecording(id, at))
+	again := r
+	again.State, again.ReadyAt = recording.StateProcessing, nil
 	length := int64(5_556_044)
 	u := a.viewUpload(recording.Upload{
 		ID: uploadID, RecordingID: id, ClientID: "phone-0042", Metadata: map[string]string{"filename": "first-day.wav"},
@@ -24,12 +27,15 @@ func (a *API) addExamples(doc *huma.OpenAPI) {
 	next := encodeCursor(id)
 	event := eventView{42, recording.EventRecordingReady, id, at.Add(10 * time.Second), json.RawMessage(`{"durationMs":63000}`)}
 
-	example := func(op *huma.Operation, v any) { op.Responses["200"].Content["application/json"].Example = v }
+	example := func(op *huma.Operation, v any) {
+		op.Responses[strconv.Itoa(op.DefaultStatus)].Content["application/json"].Example = v
+	}
 	paths := doc.Paths
 	example(paths["/v1/me"].Get, userView{ID: uuid.MustParse("01934b5e-0000-7000-8000-00000000a11c"), Subject: "dev:alice", CreatedAt: at})
 	example(paths["/v1/recordings"].Get, recordingsPageView{Items: []recordingView{r}, NextCursor: next})
 	example(paths["/v1/recordings/{id}"].Get, r)
 	example(paths["/v1/recordings/{id}"].Patch, r)
+	example(paths["/v1/recordings/{id}/reprocess"].Post, again)
 	example(paths["/v1/recordings/{id}/events"].Get, eventsPageView{Items: []eventView{event}, NextSince: event.Seq})
 	example(paths["/v1/uploads"].Get, uploadsPageView{Items: []uploadView{u}, NextCursor: encodeCursor(uploadID)})
 	example(paths["/v1/events/ticket"].Post, ticketView{Ticket: "K7ZL4VQ3W2N5X6R8T9Y1P0M2C4", ExpiresAt: at.Add(time.Minute)})

@@ -103,6 +103,18 @@ func (f *fake) DeleteRecording(_ context.Context, owner, id uuid.UUID) error {
 	return nil
 }
 
+func (f *fake) RetryRecording(_ context.Context, owner, id uuid.UUID) (recording.Recording, error) {
+	r, err := f.find(owner, id)
+	switch {
+	case err != nil:
+		return recording.Recording{}, err
+	case r.State != recording.StateFailed:
+		return recording.Recording{}, recording.Errorf(recording.CodeConflict, "It is %s.", r.State)
+	}
+	r.State = recording.StateProcessing
+	return *r, nil
+}
+
 func (f *fake) EventsSince(_ context.Context, owner uuid.UUID, recordings []uuid.UUID, since int64, limit int) ([]recording.Event, error) {
 	var out []recording.Event
 	for _, e := range f.events {

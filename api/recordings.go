@@ -79,6 +79,23 @@ func (a *API) registerRecordings() {
 		Summary: "Delete a recording", Description: "It is gone at once, with an upload that is still running; its bytes are deleted after the retention period.",
 		DefaultStatus: http.StatusNoContent,
 	}, []recording.Code{recording.CodeNotFound}, a.deleteRecording)
+	register(a, huma.Operation{
+		OperationID: "reprocessRecording", Method: http.MethodPost, Path: "/v1/recordings/{id}/reprocess", Tags: []string{tagRecordings},
+		Summary: "Process a failed recording again", Description: "Goes on from the stage that failed. A recording in another state answers with conflict.",
+		DefaultStatus: http.StatusAccepted,
+	}, []recording.Code{recording.CodeNotFound, recording.CodeConflict}, a.reprocessRecording)
+}
+
+func (a *API) reprocessRecording(ctx context.Context, owner uuid.UUID, in *idInput) (*recordingOutput, error) {
+	id, err := parseID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	r, err := a.catalog.RetryRecording(ctx, owner, id)
+	if err != nil {
+		return nil, err
+	}
+	return &recordingOutput{Body: a.viewRecording(r)}, nil
 }
 
 func (a *API) listRecordings(ctx context.Context, owner uuid.UUID, in *pageInput) (*recordingsOutput, error) {

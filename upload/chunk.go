@@ -89,6 +89,7 @@ func (a *appender) close() {
 		if err := a.writer.Close(); err != nil {
 			a.u.s.log.WarnContext(context.Background(), "close part writer", slog.Any("upload", a.u.row.ID), slog.Any("error", err))
 		}
+		a.writer = nil
 	}
 }
 
@@ -191,6 +192,10 @@ func (a *appender) commit(ctx context.Context, last bool) error {
 		}
 		ch.Parts = parts
 		failpoint.Hit("patch.flushed")
+		if last {
+			// Before the commit, whose job may assemble the parts at once.
+			a.close()
+		}
 	}
 	state, err := a.digest.(encoding.BinaryMarshaler).MarshalBinary()
 	if err != nil {
