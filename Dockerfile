@@ -10,7 +10,9 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o /out/reprise ./cmd/reprise
+# The history is not copied, so the version is given: --build-arg VERSION=v1.2.3
+ARG VERSION
+RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -X main.version=$VERSION" -o /out/reprise ./cmd/reprise
 
 FROM debian:bookworm-slim
 # curl is for the health check below.
