@@ -26,7 +26,7 @@ import (
 // Limits say which audio is accepted. Zero fields take their default.
 type Limits struct {
 	MinDuration     time.Duration // default 100 ms
-	MaxDuration     time.Duration // default 12 h
+	MaxDuration     time.Duration // default 6 h
 	MaxChannels     int           // default 8, which is 7.1
 	MinSampleRateHz int           // default 8000, which is what AMR has
 	MaxSampleRateHz int           // default 192000
@@ -69,7 +69,7 @@ func (t *Tools) Limits() Limits { return t.limits }
 func (l Limits) withDefaults() Limits {
 	return Limits{
 		MinDuration:     cmp.Or(l.MinDuration, 100*time.Millisecond),
-		MaxDuration:     cmp.Or(l.MaxDuration, 12*time.Hour),
+		MaxDuration:     cmp.Or(l.MaxDuration, 6*time.Hour),
 		MaxChannels:     cmp.Or(l.MaxChannels, 8),
 		MinSampleRateHz: cmp.Or(l.MinSampleRateHz, 8000),
 		MaxSampleRateHz: cmp.Or(l.MaxSampleRateHz, 192000),

@@ -1,0 +1,54 @@
+package processing
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// How a run of a stage ended, as the metrics tell it.
+const (
+	outcomeDone     = "done"
+	outcomeRejected = "rejected" // the file's fault
+	outcomeFailed   = "failed"   // the server's, for good
+	outcomeError    = "error"    // the server's, to be tried again
+	outcomeStopped  = "stopped"  // the server was told to stop
+)
+
+type metrics struct {
+	stageSeconds   *prometheus.HistogramVec // by stage and outcome; its count is that of the attempts
+	retries        *prometheus.CounterVec   // by stage: runs that were not the first
+	realTimeFactor prometheus.Histogram
+	rejected       *prometheus.CounterVec // by reason
+	rescued        prometheus.Counter
+	swept          *prometheus.CounterVec // by kind
+}
+
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		stageSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "reprise_stage_duration_seconds", Help: "How long runs of processing stages took, by how they ended.",
+			Buckets: prometheus.ExponentialBuckets(0.01, 3, 12), // 10 ms to half an hour
+		}, []string{"stage", "outcome"}),
+		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "reprise_stage_retries_total", Help: "Runs of processing stages that were not the first one.",
+		}, []string{"stage"}),
+		realTimeFactor: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "reprise_transcode_realtime_factor", Help: "Seconds of audio transcoded in a second.",
+			Buckets: []float64{0.5, 1, 2, 5, 10, 20, 50, 100, 200},
+		}),
+		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "reprise_recordings_rejected_total", Help: "Recordings rejected by processing, by reason.",
+		}, []string{"reason"}),
+		rescued: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "reprise_jobs_rescued_total", Help: "Jobs of dead workers that were taken up again.",
+		}),
+		swept: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "reprise_janitor_deleted_total", Help: "What the janitor found to belong to nobody and deleted, by kind.",
+		}, []string{"kind"}),
+	}
+	for _, c := range []prometheus.Collector{m.stageSeconds, m.retries, m.realTimeFactor, m.rejected, m.rescued, m.swept} {
+		if err := r.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}

@@ -1,0 +1,131 @@
+package processing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"reprise/internal/failpoint"
+	"reprise/recording"
+)
+
+// errDeadline is the cause of the end of a stage's context.
+var errDeadline = errors.New("the stage did not end within its deadline")
+
+// pipeline runs stages and records how they end.
+type pipeline struct {
+	catalog Catalog
+	stages  []stage  // in their order
+	dir     *workDir // set before the first job
+	metrics *metrics
+	log     *slog.Logger
+}
+
+// work runs one stage of one recording, unless it has been done already. An
+// error asks for another attempt.
+func (p *pipeline) work(ctx context.Context, job recording.StageJob) error {
+	st, next, err := p.find(job.Stage)
+	if err != nil {
+		return err
+	}
+	w, err := p.catalog.Work(ctx, job.RecordingID)
+	if recording.CodeOf(err) == recording.CodeNotFound {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the recording: %w", err)
+	}
+	state := w.Recording.State
+	if w.Recording.Stage != job.Stage || state != recording.StateReceived && state != recording.StateProcessing {
+		return nil
+	}
+	failpoint.Hit("stage." + string(job.Stage) + ".before")
+	start := time.Now()
+	res, err := p.run(ctx, st, w)
+	if err == nil {
+		failpoint.Hit("stage." + string(job.Stage) + ".done")
+		res.Next = next
+		err = p.catalog.CompleteStage(ctx, job.RecordingID, job.Stage, res)
+	}
+	outcome, err := p.settle(ctx, job, err)
+	p.metrics.stageSeconds.WithLabelValues(string(job.Stage), outcome).Observe(time.Since(start).Seconds())
+	if err == nil {
+		failpoint.Hit("stage." + string(job.Stage) + ".recorded")
+	}
+	return err
+}
+
+// find returns a stage and the name of the one after it.
+func (p *pipeline) find(name recording.Stage) (stage, recording.Stage, error) {
+	for i, st := range p.stages {
+		if st.name() != name {
+			continue
+		}
+		if i+1 < len(p.stages) {
+			return st, p.stages[i+1].name(), nil
+		}
+		return st, "", nil
+	}
+	return nil, "", fmt.Errorf("there is no stage %q in this version", name)
+}
+
+// run runs a stage in a folder of its own, within its deadline. A panic is an
+// error like others: it must not take the recording's last word away.
+func (p *pipeline) run(ctx context.Context, st stage, w recording.Work) (res recording.StageResult, err error) {
+	dir, err := p.dir.make()
+	if err != nil {
+		return res, fmt.Errorf("make a work folder: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	ctx, cancel := context.WithTimeoutCause(ctx, st.deadline(w), errDeadline)
+	defer cancel()
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+		}
+	}()
+	return st.run(ctx, w, dir)
+}
+
+// settle records the verdict that err is, if it is one, and returns what is
+// left of it.
+func (p *pipeline) settle(ctx context.Context, job recording.StageJob, err error) (outcome string, rest error) {
+	var rejection *recording.Rejection
+	var permanent *permanentError
+	log := p.log.With(slog.String("recording", job.RecordingID.String()), slog.String("stage", string(job.Stage)))
+	switch {
+	case err == nil:
+		return outcomeDone, nil
+	case errors.As(err, &rejection):
+		log.InfoContext(ctx, "recording rejected", slog.String("reason", string(rejection.Reason)))
+		if err := p.catalog.RejectRecording(ctx, job.RecordingID, job.Stage, rejection.Reason, rejection.Detail); err != nil {
+			return outcomeError, fmt.Errorf("record the rejection: %w", err)
+		}
+		p.metrics.rejected.WithLabelValues(string(rejection.Reason)).Inc()
+		return outcomeRejected, nil
+	case errors.As(err, &permanent):
+		log.ErrorContext(ctx, "recording failed", slog.String("reason", string(permanent.reason)), slog.Any("error", permanent.err))
+		if err := p.catalog.FailRecording(ctx, job.RecordingID, job.Stage, permanent.reason, permanent.detail); err != nil {
+			return outcomeError, fmt.Errorf("record the failure: %w", err)
+		}
+		return outcomeFailed, nil
+	case errors.Is(ctx.Err(), context.Canceled):
+		return outcomeStopped, err
+	}
+	return outcomeError, err
+}
+
+// giveUp ends a recording whose last attempt has failed.
+func (p *pipeline) giveUp(ctx context.Context, job recording.StageJob, err error) error {
+	p.log.ErrorContext(ctx, "recording failed after the last attempt", slog.String("recording", job.RecordingID.String()),
+		slog.String("stage", string(job.Stage)), slog.Any("error", err))
+	// The attempt's own time may be over.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	return p.catalog.FailRecording(ctx, job.RecordingID, job.Stage, recording.ReasonInternal,
+		"The server could not process this recording; trying again later may help.")
+}

@@ -1,0 +1,77 @@
+// Package processing turns an upload whose every byte is safe into a recording
+// that can be played: it runs a list of stages as jobs, and the janitor that
+// clears up behind everybody.
+//
+// It decides whether a file is acceptable, what is made of it and when
+// something is tried again. It is no queue: jobs lie in Postgres and are
+// enqueued by the transactions that make them due, so a recording has exactly
+// one chain of them. It speaks no SQL and no HTTP, and what a file holds is for
+// the package ffmpeg to find out.
+//
+// What it promises:
+//   - A stage may be killed at any point and run again: its findings count once,
+//     and what a dead attempt has left in storage is deleted by the janitor.
+//   - A file at fault is rejected at once. A fault of the server is tried again
+//     after seconds; after the last attempt the recording is failed, not stuck.
+//   - Every stage has a deadline of its own, so no file holds a worker for ever.
+//   - The job of a killed worker runs again within seconds, because workers hold
+//     a lock that dies with them.
+package processing
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/google/uuid"
+
+	"reprise/recording"
+)
+
+// Catalog is what processing asks of the database. Each method is one
+// transaction.
+type Catalog interface {
+	// Work returns a recording and its upload, or recording.ErrNotFound.
+	Work(ctx context.Context, recordingID uuid.UUID) (recording.Work, error)
+
+	// CompleteStage, RejectRecording and FailRecording record the end of a stage.
+	// They do nothing if it is not the recording's current one any more.
+	CompleteStage(ctx context.Context, recordingID uuid.UUID, stage recording.Stage, result recording.StageResult) error
+	RejectRecording(ctx context.Context, recordingID uuid.UUID, stage recording.Stage, reason recording.Reason, detail string) error
+	FailRecording(ctx context.Context, recordingID uuid.UUID, stage recording.Stage, reason recording.Reason, detail string) error
+
+	// HoldWorkerLock makes it known that the worker clientID lives, until release
+	// or the end of this process.
+	HoldWorkerLock(ctx context.Context, clientID string) (release func(), err error)
+	// RescueJobs makes the running jobs of dead workers available again and
+	// returns how many.
+	RescueJobs(ctx context.Context) (int, error)
+
+	// ExpireUploads ends uploads that nothing came for, with their purge enqueued.
+	ExpireUploads(ctx context.Context, now time.Time) (int, error)
+	// Purgeable returns what to delete of a recording; ErrNotFound while it lives.
+	Purgeable(ctx context.Context, recordingID uuid.UUID) (recording.Purge, error)
+	// MarkPurged records that nothing of it is in storage any more.
+	MarkPurged(ctx context.Context, recordingID uuid.UUID) error
+	// KnownObjects and KnownUploads say which keys, and the parts of which
+	// uploads, still belong to somebody.
+	KnownObjects(ctx context.Context, keys []string) (map[string]bool, error)
+	KnownUploads(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]bool, error)
+}
+
+// Objects is what processing asks of the storage; storage.Store says what the
+// methods promise.
+type Objects interface {
+	Assemble(ctx context.Context, uploadID uuid.UUID, key string, parts []recording.Part) error
+	DiscardParts(ctx context.Context, uploadID uuid.UUID) error
+	Open(ctx context.Context, key string) (recording.Object, error)
+	Fetch(ctx context.Context, key, path string) error
+	Put(ctx context.Context, key string, r io.Reader) (recording.ObjectInfo, error)
+	Delete(ctx context.Context, key string) error
+	List(ctx context.Context, fn func(recording.StoredEntry) error) error
+}
+
+// Ticks takes events that are live only: progress.
+type Ticks interface {
+	Publish(ctx context.Context, tick recording.Event)
+}

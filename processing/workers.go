@@ -1,0 +1,114 @@
+package processing
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+
+	"reprise/recording"
+)
+
+const (
+	purgeTimeout   = 10 * time.Minute
+	janitorTimeout = time.Hour
+	// giveUpRetry is when giving a recording up is tried again, if even that
+	// could not be recorded.
+	giveUpRetry = 10 * time.Second
+)
+
+// stageWorker runs the jobs of stages.
+type stageWorker struct {
+	river.WorkerDefaults[recording.StageJob]
+	pipeline *pipeline
+	timeout  time.Duration // longer than any stage's deadline
+}
+
+func (w *stageWorker) Timeout(*river.Job[recording.StageJob]) time.Duration { return w.timeout }
+
+// NextRetry comes after seconds: somebody is waiting for the recording.
+func (w *stageWorker) NextRetry(job *river.Job[recording.StageJob]) time.Time {
+	if job.Attempt <= 1 {
+		return time.Now().Add(2 * time.Second)
+	}
+	return time.Now().Add(10 * time.Second)
+}
+
+func (w *stageWorker) Work(ctx context.Context, job *river.Job[recording.StageJob]) error {
+	if job.Attempt > 1 {
+		w.pipeline.metrics.retries.WithLabelValues(string(job.Args.Stage)).Inc()
+	}
+	err := w.pipeline.work(ctx, job.Args)
+	switch {
+	case err == nil:
+		return nil
+	case stopping(ctx):
+		return river.JobSnooze(0) // an attempt cut short by a stop does not count
+	case job.Attempt < job.MaxAttempts:
+		return err
+	}
+	if err := w.pipeline.giveUp(ctx, job.Args, err); err != nil {
+		return river.JobSnooze(giveUpRetry)
+	}
+	return err
+}
+
+// stopping reports whether ctx ended because the client is told to stop, not
+// because of a timeout or because the job was cancelled.
+func stopping(ctx context.Context) bool {
+	return errors.Is(ctx.Err(), context.Canceled) && !errors.Is(context.Cause(ctx), rivertype.ErrJobCancelledRemotely)
+}
+
+// purgeWorker deletes the bytes of recordings.
+type purgeWorker struct {
+	river.WorkerDefaults[recording.PurgeJob]
+	catalog Catalog
+	objects Objects
+}
+
+func (w *purgeWorker) Timeout(*river.Job[recording.PurgeJob]) time.Duration { return purgeTimeout }
+
+func (w *purgeWorker) Work(ctx context.Context, job *river.Job[recording.PurgeJob]) error {
+	err := purge(ctx, w.catalog, w.objects, job.Args.RecordingID)
+	if err != nil && stopping(ctx) {
+		return river.JobSnooze(0)
+	}
+	return err
+}
+
+// janitorWorker runs the janitor's rounds.
+type janitorWorker struct {
+	river.WorkerDefaults[recording.JanitorJob]
+	janitor *Janitor
+	metrics *metrics
+}
+
+func (w *janitorWorker) Timeout(*river.Job[recording.JanitorJob]) time.Duration {
+	return janitorTimeout
+}
+
+func (w *janitorWorker) Work(ctx context.Context, _ *river.Job[recording.JanitorJob]) error {
+	res, err := w.janitor.RunOnce(ctx)
+	for kind, n := range map[recording.StoredKind]int{
+		recording.StoredObject: res.Objects, recording.StoredParts: res.Parts, recording.StoredTemp: res.Temps,
+	} {
+		w.metrics.swept.WithLabelValues(string(kind)).Add(float64(n))
+	}
+	return err
+}
+
+// janitorEvery is the periodic job; one round waits or runs at a time.
+func janitorEvery(interval time.Duration) *river.PeriodicJob {
+	return river.NewPeriodicJob(river.PeriodicInterval(interval), func() (river.JobArgs, *river.InsertOpts) {
+		return recording.JanitorJob{}, &river.InsertOpts{
+			MaxAttempts: 1, // the next round is another attempt
+			Priority:    4,
+			UniqueOpts: river.UniqueOpts{ByState: []rivertype.JobState{
+				rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning,
+				rivertype.JobStateRetryable, rivertype.JobStateScheduled,
+			}},
+		}
+	}, &river.PeriodicJobOpts{ID: "janitor", RunOnStart: true})
+}
