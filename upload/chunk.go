@@ -2,11 +2,9 @@ package upload
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"log/slog"
 	"sync"
@@ -64,7 +62,7 @@ func (u *upload) WriteChunk(ctx context.Context, offset int64, src io.Reader) (i
 type appender struct {
 	u          *upload
 	writer     recording.PartWriter // nil until the first byte
-	digest     hash.Hash            // over every byte of the upload so far
+	digest     digester             // over every byte of the upload so far
 	at         int64                // the offset with the bytes that are not committed yet
 	head       []byte               // the first bytes, while their format is not decided
 	sniffing   bool
@@ -72,12 +70,11 @@ type appender struct {
 }
 
 func newAppender(u *upload) (*appender, error) {
-	a := &appender{u: u, digest: sha256.New(), at: u.row.Offset, lastCommit: u.s.o.Now()}
-	if u.row.HashState != nil {
-		if err := a.digest.(encoding.BinaryUnmarshaler).UnmarshalBinary(u.row.HashState); err != nil {
-			return nil, fmt.Errorf("restore the digest's state: %w", err)
-		}
+	digest, err := restoreHash(u.row.HashState)
+	if err != nil {
+		return nil, err
 	}
+	a := &appender{u: u, digest: digester{hash: digest}, at: u.row.Offset, lastCommit: u.s.o.Now()}
 	// Undecided as long as every byte so far is kept in Head.
 	a.sniffing = int64(len(u.row.Head)) == u.row.Offset
 	a.head = u.row.Head
@@ -85,6 +82,11 @@ func newAppender(u *upload) (*appender, error) {
 }
 
 func (a *appender) close() {
+	a.digest.close()
+	a.closeWriter()
+}
+
+func (a *appender) closeWriter() {
 	if a.writer != nil {
 		if err := a.writer.Close(); err != nil {
 			a.u.s.log.WarnContext(context.Background(), "close part writer", slog.Any("upload", a.u.row.ID), slog.Any("error", err))
@@ -95,14 +97,19 @@ func (a *appender) close() {
 
 // copy appends src to its end and commits all of it.
 func (a *appender) copy(ctx context.Context, src io.Reader) error {
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
+	buf, hashing := buffers.Get().(*[]byte), buffers.Get().(*[]byte)
+	defer func() {
+		a.digest.wait()
+		buffers.Put(buf)
+		buffers.Put(hashing)
+	}()
 	for {
 		n, err := src.Read(*buf)
 		if n > 0 {
 			if err := a.append(ctx, (*buf)[:n]); err != nil {
 				return err
 			}
+			buf, hashing = hashing, buf
 		}
 		if errors.Is(err, io.EOF) {
 			return a.commit(ctx, true)
@@ -129,10 +136,10 @@ func (a *appender) append(ctx context.Context, p []byte) error {
 		}
 		a.writer = w
 	}
+	a.digest.add(p)
 	if _, err := a.writer.Write(p); err != nil {
 		return fmt.Errorf("write to the upload's storage: %w", err)
 	}
-	a.digest.Write(p)
 	a.at += int64(len(p))
 	a.u.s.metrics.bytes.Add(float64(len(p)))
 	if a.at-a.u.row.Offset >= commitBytes || a.u.s.o.Now().Sub(a.lastCommit) >= commitInterval {
@@ -194,16 +201,17 @@ func (a *appender) commit(ctx context.Context, last bool) error {
 		failpoint.Hit("patch.flushed")
 		if last {
 			// Before the commit, whose job may assemble the parts at once.
-			a.close()
+			a.closeWriter()
 		}
 	}
-	state, err := a.digest.(encoding.BinaryMarshaler).MarshalBinary()
+	a.digest.wait()
+	state, err := a.digest.hash.(encoding.BinaryMarshaler).MarshalBinary()
 	if err != nil {
 		return fmt.Errorf("keep the digest's state: %w", err)
 	}
 	ch.HashState = state
 	if complete {
-		receipt := a.u.s.o.Hooks.Received(*row, a.at, [32]byte(a.digest.Sum(nil)), a.u.s.o.Now())
+		receipt := a.u.s.o.Hooks.Received(*row, a.at, [32]byte(a.digest.hash.Sum(nil)), a.u.s.o.Now())
 		ch.Receipt = &receipt
 	}
 	if err := a.u.s.o.Ledger.CommitChunk(ctx, ch); err != nil {

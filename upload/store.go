@@ -3,7 +3,6 @@ package upload
 import (
 	"context"
 	"crypto/sha256"
-	"encoding"
 	"errors"
 	"fmt"
 	"io"
@@ -194,11 +193,11 @@ func (u *upload) Terminate(ctx context.Context) error {
 func (u *upload) DeclareLength(ctx context.Context, length int64) error {
 	var receipt *recording.Receipt
 	if length == u.row.Offset {
-		sum, err := hashSum(u.row.HashState)
+		digest, err := restoreHash(u.row.HashState)
 		if err != nil {
 			return u.req.fail(err)
 		}
-		r := u.s.o.Hooks.Received(u.row, length, sum, u.s.o.Now())
+		r := u.s.o.Hooks.Received(u.row, length, [32]byte(digest.Sum(nil)), u.s.o.Now())
 		receipt = &r
 	}
 	failpoint.Hit("length.before")
@@ -212,17 +211,6 @@ func (u *upload) DeclareLength(ctx context.Context, length int64) error {
 		u.s.received(ctx, u.row)
 	}
 	return nil
-}
-
-// hashSum finishes a stored SHA-256 state; nil is the state of no bytes.
-func hashSum(state []byte) (sum [32]byte, err error) {
-	h := sha256.New()
-	if state != nil {
-		if err := h.(encoding.BinaryUnmarshaler).UnmarshalBinary(state); err != nil {
-			return sum, fmt.Errorf("restore the digest's state: %w", err)
-		}
-	}
-	return [32]byte(h.Sum(nil)), nil
 }
 
 // received notes a completed upload.
