@@ -1,0 +1,274 @@
+// Package app wires Reprise together: it constructs every part, joins what one
+// package needs with what another offers, starts what runs, and stops it in the
+// opposite order. It decides nothing else.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/collectors/version"
+
+	"reprise/api"
+	"reprise/auth"
+	"reprise/catalog"
+	"reprise/config"
+	"reprise/events"
+	"reprise/processing"
+	"reprise/storage/disk"
+)
+
+// Options say what to serve. The Config has passed its Check.
+type Options struct {
+	Config  config.Config
+	API     bool // serve uploads, REST, events and the console
+	Worker  bool // process recordings
+	Log     *slog.Logger
+	Version string
+
+	// Started, if set, is called once everything runs.
+	Started func(Addresses)
+}
+
+// Addresses are where a running server listens.
+type Addresses struct {
+	PublicURL string // how clients reach the public listener; "" without the api role
+	Admin     string // host:port of the admin listener
+}
+
+// Serve runs the server until ctx ends, then stops it in order. The database
+// must be up to date: see Migrate.
+func Serve(ctx context.Context, o Options) error {
+	l, err := listen(o)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, o, l)
+}
+
+// Migrate brings the database up to date.
+func Migrate(ctx context.Context, cfg config.Config, log *slog.Logger) error {
+	pool, err := openPool(ctx, string(cfg.DatabaseURL))
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	return catalog.Migrate(ctx, pool, log)
+}
+
+// listeners are bound before anything else is started: a port that is in use is
+// the most common reason why nothing works.
+type listeners struct {
+	public, admin net.Listener // public is nil without the api role
+}
+
+func (l listeners) close() {
+	if l.public != nil {
+		l.public.Close()
+	}
+	l.admin.Close()
+}
+
+func listen(o Options) (l listeners, err error) {
+	if l.admin, err = bind(o.Config.AdminAddr, "REPRISE_ADMIN_ADDR"); err != nil {
+		return l, err
+	}
+	if !o.API {
+		return l, nil
+	}
+	if l.public, err = bind(o.Config.Addr, "REPRISE_ADDR"); err != nil {
+		l.admin.Close()
+	}
+	return l, err
+}
+
+func bind(addr, setting string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s is in use by another program: stop that, or choose another address with %s", addr, setting)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("no permission to listen on %s: ports below 1024 need privileges; choose another with %s", addr, setting)
+	case err != nil:
+		return nil, fmt.Errorf("listen on %s (%s): %w", addr, setting, err)
+	}
+	return l, nil
+}
+
+// server is what serve has constructed so far.
+type server struct {
+	o         Options
+	listeners listeners
+	registry  *prometheus.Registry
+	ready     *readiness
+	life      *lifecycle
+	failed    chan error // a part has ended by itself
+
+	pool     *pgxpool.Pool
+	catalog  *catalog.Catalog
+	store    *disk.Store
+	problems *api.Problems
+	auth     *auth.Authenticator
+	hub      *events.Hub
+}
+
+func serve(ctx context.Context, o Options, l listeners) (err error) {
+	s := &server{
+		o: o, listeners: l,
+		registry: prometheus.NewRegistry(),
+		ready:    &readiness{},
+		life:     &lifecycle{log: o.Log, timeout: o.Config.ShutdownTimeout},
+		failed:   make(chan error, 4),
+	}
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		version.NewCollector("reprise"))
+	s.life.onStop("listeners", func(context.Context) error { l.close(); return nil })
+	defer func() { err = errors.Join(err, s.life.stop()) }()
+
+	for _, start := range []func(context.Context) error{
+		s.openDatabase, s.openStorage, s.startEvents, s.startProcessing, s.servePublic, s.serveAdmin,
+	} {
+		if err := start(ctx); err != nil {
+			return err
+		}
+	}
+	at := Addresses{Admin: l.admin.Addr().String()}
+	if o.API {
+		at.PublicURL = s.publicURL()
+	}
+	o.Log.InfoContext(ctx, "serving", slog.Bool("api", o.API), slog.Bool("worker", o.Worker),
+		slog.String("publicUrl", at.PublicURL), slog.String("admin", at.Admin), slog.String("version", o.Version))
+	if o.Started != nil {
+		o.Started(at)
+	}
+	select {
+	case <-ctx.Done():
+		o.Log.Info("stopping")
+		return nil
+	case err := <-s.failed:
+		return err
+	}
+}
+
+// publicURL is how clients reach this server, without a slash at its end.
+func (s *server) publicURL() string {
+	if s.o.Config.PublicURL != "" {
+		return s.o.Config.PublicURL
+	}
+	return "http://" + s.listeners.public.Addr().String()
+}
+
+func openPool(ctx context.Context, url string) (*pgxpool.Pool, error) {
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, errors.New("REPRISE_DATABASE_URL can't be used: it is not a PostgreSQL URL") // the error quotes the password
+	}
+	if cfg.ConnConfig.ConnectTimeout == 0 {
+		cfg.ConnConfig.ConnectTimeout = 5 * time.Second
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("the database can't be reached: %w", err)
+	}
+	return pool, nil
+}
+
+func (s *server) openDatabase(ctx context.Context) (err error) {
+	if s.pool, err = openPool(ctx, string(s.o.Config.DatabaseURL)); err != nil {
+		return err
+	}
+	s.life.onStop("database pool", func(context.Context) error { s.pool.Close(); return nil })
+	if err := catalog.CheckMigrated(ctx, s.pool); err != nil {
+		return err
+	}
+	s.catalog, err = catalog.New(catalog.Options{Pool: s.pool, DeletedRetention: s.o.Config.DeletedRetention})
+	if err != nil {
+		return err
+	}
+	s.ready.add("database", s.catalog.Ping)
+	s.registry.MustRegister(newPoolCollector(s.pool), newJobCollector(s.catalog, s.o.Log))
+	return nil
+}
+
+func (s *server) openStorage(context.Context) (err error) {
+	if s.store, err = disk.New(s.o.Config.StorageFolder()); err != nil {
+		return err
+	}
+	s.life.onStop("storage", func(context.Context) error { return s.store.Close() })
+	s.ready.add("storage", s.store.Check)
+	return nil
+}
+
+// startEvents starts the hub, which a worker needs too: it sends the ticks.
+func (s *server) startEvents(context.Context) error {
+	cfg := s.o.Config
+	verifier, err := auth.NewDevVerifier(cfg.DevKeyBytes(), time.Now)
+	if err != nil {
+		return err
+	}
+	s.problems = api.NewProblems(s.o.Log)
+	s.auth = auth.New(auth.Options{Verifier: verifier, Users: s.catalog, WriteProblem: s.problems.Write})
+	s.hub = events.New(events.Options{
+		Store: s.catalog, Relay: s.catalog, Auth: s.auth, Logger: s.o.Log,
+		Metrics: s.registry, Origins: cfg.AllowedOrigins,
+	})
+	s.background("events", s.hub.Run)
+	return nil
+}
+
+func (s *server) startProcessing(ctx context.Context) error {
+	if !s.o.Worker {
+		return nil
+	}
+	cfg := s.o.Config
+	service, err := processing.New(processing.Options{
+		Pool: s.pool, Catalog: s.catalog, Objects: s.store, Ticks: s.hub,
+		WorkDir: filepath.Join(os.TempDir(), "reprise-work"),
+		Workers: cfg.Workers, MinDuration: cfg.MinDuration, MaxDuration: cfg.MaxDuration,
+		Log: s.o.Log, Metrics: s.registry,
+	})
+	if err != nil {
+		return err
+	}
+	if err := service.Start(ctx); err != nil {
+		return fmt.Errorf("start the workers: %w", err)
+	}
+	s.life.onStop("workers", service.Stop)
+	return nil
+}
+
+// background runs a loop until the teardown.
+func (s *server) background(name string, run func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		err := run(ctx)
+		if ctx.Err() == nil {
+			s.failed <- fmt.Errorf("%s ended: %w", name, err)
+		}
+		done <- err
+	}()
+	s.life.onStop(name, func(stopping context.Context) error {
+		cancel()
+		select {
+		case err := <-done:
+			return err
+		case <-stopping.Done():
+			return stopping.Err()
+		}
+	})
+}

@@ -1,0 +1,160 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"encoding/hex"
+
+	"github.com/jackc/pgx/v5"
+
+	"reprise/auth"
+	"reprise/config"
+	"reprise/pgcluster"
+)
+
+// devTokenLifetime is long because the key never leaves this machine.
+const devTokenLifetime = 30 * 24 * time.Hour
+
+// DevOptions say how to run everything on one machine. The Config has passed
+// CheckDev; what it says of database, storage and key is replaced.
+type DevOptions struct {
+	Dir     string // where everything is kept, ".reprise"
+	User    string // whom the printed token is for
+	Config  config.Config
+	Log     *slog.Logger
+	Version string
+	Out     io.Writer // for people
+}
+
+// Dev runs a whole server with a database of its own, until ctx ends.
+func Dev(ctx context.Context, o DevOptions) (err error) {
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return explainDir(dir, err)
+	}
+	serving := Options{Config: o.Config, API: true, Worker: true, Log: o.Log, Version: o.Version}
+	l, err := listen(serving)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	cfg, stop, err := startDev(ctx, o, dir)
+	defer func() {
+		if stop != nil {
+			err = errors.Join(err, stop())
+		}
+	}()
+	if err != nil {
+		l.close()
+		if ctx.Err() != nil { // Ctrl-C while starting
+			return nil
+		}
+		return err
+	}
+	token, err := writeToken(dir, cfg.DevKeyBytes(), o.User)
+	if err != nil {
+		l.close()
+		return err
+	}
+	serving.Config = cfg
+	serving.Started = func(at Addresses) { greet(o.Out, at, token, time.Since(began)) }
+	err = serve(ctx, serving, l)
+	if errors.Is(err, syscall.ENOSPC) {
+		return explainDir(dir, err)
+	}
+	return err
+}
+
+// startDev starts the database and completes the configuration.
+func startDev(ctx context.Context, o DevOptions, dir string) (cfg config.Config, stop func() error, err error) {
+	cfg = o.Config
+	key, err := auth.LoadOrCreateDevKey(filepath.Join(dir, devKeyFile))
+	if err != nil {
+		return cfg, nil, err
+	}
+	cluster, err := pgcluster.Start(ctx, pgcluster.Options{Dir: filepath.Join(dir, "postgres"), Log: o.Log, Durable: true})
+	if err != nil {
+		return cfg, nil, err
+	}
+	stop = func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), cfg.ShutdownTimeout)
+		defer cancel()
+		return cluster.Stop(ctx)
+	}
+	if err := createDatabase(ctx, cluster.URL("postgres")); err != nil {
+		return cfg, stop, err
+	}
+	cfg.DatabaseURL = config.Secret(cluster.URL("reprise"))
+	cfg.StorageURL = (&url.URL{Scheme: "file", Path: filepath.Join(dir, "storage")}).String()
+	cfg.DevKey = config.Secret(hex.EncodeToString(key))
+	return cfg, stop, Migrate(ctx, cfg, o.Log)
+}
+
+func createDatabase(ctx context.Context, adminURL string) error {
+	conn, err := pgx.Connect(ctx, adminURL)
+	if err != nil {
+		return fmt.Errorf("connect to the private database: %w", err)
+	}
+	defer conn.Close(ctx)
+	var exists bool
+	if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_database WHERE datname = 'reprise')`).Scan(&exists); err != nil || exists {
+		return err
+	}
+	_, err = conn.Exec(ctx, `CREATE DATABASE reprise`)
+	return err
+}
+
+// writeToken makes a token and keeps it where "reprise upload" finds it.
+func writeToken(dir string, key []byte, user string) (string, error) {
+	token, err := auth.IssueDevToken(key, user, devTokenLifetime, time.Now())
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "token")
+	if err := os.WriteFile(path, []byte(token+"\n"), 0o600); err != nil {
+		return "", explainDir(dir, err)
+	}
+	return token, nil
+}
+
+func explainDir(dir string, err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("no room left on the disk of %s: free some, or choose another folder with --dir", dir)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("no permission to write in %s: choose another folder with --dir", dir)
+	}
+	return fmt.Errorf("%s can't be used: %w", dir, err)
+}
+
+// greet tells a person what to do next.
+func greet(w io.Writer, at Addresses, token string, took time.Duration) {
+	fmt.Fprintf(w, `
+Reprise is running (started in %.1f s). Ctrl-C stops it; what it has is kept.
+
+  Console   %[2]s/#token=%[4]s
+  API       %[2]s/docs
+  Uploads   %[2]s/files/
+  Metrics   http://%[3]s/metrics
+
+  Token     %[4]s
+
+Upload a recording from another terminal, in this folder:
+
+  bin/reprise upload --wait testdata/speech.flac
+
+`, took.Seconds(), at.PublicURL, at.Admin, token)
+}
