@@ -388,6 +388,39 @@ func TestExpireAndPurge(t *testing.T) {
 	}
 }
 
+// TestDeletedFreesClientID: after a recording is deleted its file can be uploaded
+// again, and the old upload is gone.
+func TestDeletedFreesClientID(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ctx := t.Context()
+	length := int64(10)
+	create := func() recording.Upload {
+		u, _, err := r.CreateUpload(ctx, recording.NewUpload{
+			UploadID: recording.NewID(), RecordingID: recording.NewID(), OwnerID: r.alice, ClientID: "file-1",
+			Length: &length, Metadata: map[string]string{}, ExpiresAt: r.clock.Add(time.Hour),
+		})
+		must(t, err)
+		return u
+	}
+	first := create()
+	if again := create(); again.ID != first.ID {
+		t.Fatal("the same client id gave another upload")
+	}
+	u, _, err := r.AcquireUpload(ctx, first.ID, recording.Claim{Write: true})
+	must(t, err)
+	must(t, r.CommitChunk(ctx, recording.Chunk{UploadID: u.ID, Epoch: u.Epoch, To: 10, ExpiresAt: r.clock, Receipt: r.receipt(u)}))
+	must(t, r.DeleteRecording(ctx, r.alice, first.RecordingID))
+	if again := create(); again.ID == first.ID {
+		t.Error("the client id still names the deleted recording's upload")
+	}
+	u, err = r.FindUpload(ctx, r.alice, first.ID)
+	must(t, err)
+	if !u.State.Gone() {
+		t.Errorf("the deleted recording's upload is %s", u.State)
+	}
+}
+
 // TestOwnership: every read and change of somebody else's answers as if it never
 // was.
 func TestOwnership(t *testing.T) {

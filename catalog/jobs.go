@@ -78,7 +78,11 @@ func (c *Catalog) HoldWorkerLock(ctx context.Context, clientID string) (release 
 			select {
 			case <-ctx.Done():
 				if conn != nil {
-					conn.Close(context.WithoutCancel(ctx))
+					// The server closes a connection in its own time; the lock should be free now.
+					ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+					defer cancel()
+					_, _ = conn.Exec(ctx, "SELECT pg_advisory_unlock_all()")
+					conn.Close(ctx)
 				}
 				return
 			case <-tick.C:

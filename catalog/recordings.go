@@ -109,16 +109,25 @@ func (c *Catalog) DeleteRecording(ctx context.Context, owner, id uuid.UUID) erro
 	return c.inTx(ctx, func(tx pgx.Tx) error {
 		now := c.now()
 		purgeAt := now.Add(c.deletedRetention)
-		tag, err := tx.Exec(ctx, `
+		// The upload ends in every case: its clientId is free again, and a HEAD must
+		// not promise what is gone.
+		var unfinished bool
+		err := tx.QueryRow(ctx, `
+			WITH before AS MATERIALIZED (
+				SELECT id, state FROM uploads WHERE owner_id = $1 AND recording_id = $2 FOR UPDATE
+			)
 			UPDATE uploads SET state = 'terminated', epoch = epoch + 1, updated_at = $3
-			WHERE owner_id = $1 AND recording_id = $2 AND state = 'receiving'`, owner, id, now)
+			FROM before WHERE uploads.id = before.id RETURNING before.state = 'receiving'`, owner, id, now).Scan(&unfinished)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return recording.ErrNotFound
+		}
 		if err != nil {
 			return err
 		}
-		if tag.RowsAffected() > 0 {
+		if unfinished {
 			purgeAt = now
 		}
-		tag, err = tx.Exec(ctx, `
+		tag, err := tx.Exec(ctx, `
 			UPDATE recordings SET state = 'deleted', deleted_at = $3, updated_at = $3, version = version + 1
 			WHERE owner_id = $1 AND id = $2 AND state <> 'deleted'`, owner, id, now)
 		if err != nil {
