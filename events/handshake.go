@@ -206,6 +206,6 @@ func refuse(w http.ResponseWriter, status int, err *recording.Error) {
 	w.WriteHeader(status)
 	// The peer may have gone; there is nobody else to tell.
 	_ = json.NewEncoder(w).Encode(map[string]any{
-		"title": http.StatusText(status), "status": status, "code": err.Code, "detail": err.Message,
+		"type": "/docs#" + string(err.Code), "title": http.StatusText(status), "status": status, "code": err.Code, "detail": err.Message,
 	})
 }

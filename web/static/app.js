@@ -12,6 +12,9 @@ const PARALLEL_UPLOADS = 3;
 const STALE_MS = 15_000; // an upload that nothing was heard of for so long is interrupted
 const $ = (id) => document.getElementById(id);
 
+/** Whether list and recording are shown side by side, as in the style sheet. */
+const isWide = () => matchMedia("(min-width: 52rem)").matches;
+
 function announce(text) {
   $("announce").textContent = text;
 }
@@ -78,7 +81,7 @@ class Console {
       show($("empty"), this.recordings.size === 0 && this.uploads.size === 0);
       const wanted = new URLSearchParams(location.hash.slice(1)).get("recording");
       if (first && wanted) this.open(wanted);
-      else if (first && items.length && matchMedia("(min-width: 52rem)").matches) this.open(items[0].id);
+      else if (first && items.length && isWide()) this.open(items[0].id);
     } catch (problem) {
       toast(problem.message);
       show($("more"), true);
@@ -258,7 +261,7 @@ class Console {
     if (upload.recordingId && upload.node) { // from here on it is a row of the list
       upload.node.remove();
       upload.node = undefined;
-      this.refresh(upload.recordingId).then(() => upload.alone && this.open(upload.recordingId));
+      this.refresh(upload.recordingId).then(() => (upload.alone || (!this.selected && isWide())) && this.open(upload.recordingId));
     }
     if (upload.node) this.showWaiting(upload);
     if (upload.recordingId) this.render(upload.recordingId);

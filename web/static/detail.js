@@ -112,7 +112,7 @@ export class Detail {
       add("Range", loudness.rangeLu == null ? "" : level(loudness.rangeLu, "LU"), "Loudness range, EBU Tech 3342");
       add("True peak", level(loudness.truePeakDbtp, "dBTP"), "Above −1 it may distort when converted.");
     }
-    if (silences) add("Silence", duration(silences.reduce((sum, s) => sum + s.endMs - s.startMs, 0)));
+    if (silences?.length) add("Silence", duration(silences.reduce((sum, s) => sum + s.endMs - s.startMs, 0)));
     if (media) {
       const channels = { 1: "mono", 2: "stereo" }[media.channels] ?? `${media.channels} channels`;
       add("Original", `${media.codec}, ${media.sampleRateHz / 1000} kHz, ${channels}`, media.container);

@@ -37,7 +37,7 @@ export function status(recording, live, upload) {
       fraction: live.percent == null ? undefined : live.percent / 100,
     };
   }
-  return { words };
+  return { words: recording.reason ? `${words}: ${recording.reason.replaceAll("_", " ")}` : words };
 }
 
 /** A recording's row. */
