@@ -1,0 +1,249 @@
+package processing
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"reprise/recording"
+)
+
+func TestSpeechBecomesPlayable(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.start(nil)
+	data := speech(t, "m4a")
+	sum := sha256.Sum256(data)
+	id := w.upload(data, map[string]string{"sha256": strings.ToUpper(hex.EncodeToString(sum[:]))}, nil)
+	r := w.wait(id, recording.StateReady, recording.StateRejected, recording.StateFailed)
+	if r.State != recording.StateReady || r.Stage != "" || r.ReadyAt == nil {
+		t.Fatalf("%s at stage %q: %s %s", r.State, r.Stage, r.Reason, r.Detail)
+	}
+	if r.Media == nil || r.Media.Codec != "aac" || r.Media.DurationMs < 3900 || r.Media.DurationMs > 4200 {
+		t.Errorf("media %+v", r.Media)
+	}
+	if r.Loudness == nil || r.Loudness.IntegratedLUFS == nil || r.Silences == nil {
+		t.Errorf("loudness %+v, silences %v", r.Loudness, r.Silences)
+	}
+	types := map[recording.ArtifactKind]string{}
+	for _, a := range r.Artifacts {
+		types[a.Kind] = a.ContentType
+		w.checkArtifact(a)
+	}
+	want := map[recording.ArtifactKind]string{
+		recording.ArtifactAAC: "audio/mp4", recording.ArtifactOpus: "audio/ogg",
+		recording.ArtifactPeaks: "application/octet-stream", recording.ArtifactPeaksJSON: "application/json",
+	}
+	if diff := cmp.Diff(want, types); diff != "" {
+		t.Error(diff)
+	}
+	if s := w.stored(); len(s[recording.StoredObject]) != 5 || len(s[recording.StoredParts]) != 0 || len(s[recording.StoredTemp]) != 0 {
+		t.Errorf("left in storage: %v", s)
+	}
+	w.checkEvents(recording.EventUploadCreated, recording.EventUploadReceived, recording.EventStageCompleted, recording.EventStageCompleted,
+		recording.EventStageCompleted, recording.EventStageCompleted, recording.EventRecordingReady)
+}
+
+func (w *world) checkArtifact(a recording.Artifact) {
+	w.t.Helper()
+	o, err := w.store.Open(w.t.Context(), a.ObjectKey)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer o.Close()
+	data, err := io.ReadAll(o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if sum := sha256.Sum256(data); a.SizeBytes != int64(len(data)) || a.SizeBytes == 0 || !bytes.Equal(a.SHA256, sum[:]) {
+		w.t.Errorf("%s: %d bytes in storage, %d recorded", a.Kind, len(data), a.SizeBytes)
+	}
+}
+
+func (w *world) checkEvents(want ...recording.EventType) {
+	w.t.Helper()
+	events, err := w.catalog.EventsSince(w.t.Context(), w.owner, nil, 0, 100)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var got []recording.EventType
+	for _, e := range events {
+		got = append(got, e.Type)
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		w.t.Error(diff)
+	}
+}
+
+func TestRejections(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	metrics := prometheus.NewRegistry()
+	s := w.start(func(o *Options) { o.Metrics = metrics })
+	whole := speech(t, "m4a", "-movflags", "+faststart")
+	cases := map[recording.Reason]uuid.UUID{
+		recording.ReasonEmpty:            w.upload(nil, nil, nil),
+		recording.ReasonChecksumMismatch: w.upload(whole, map[string]string{"sha256": strings.Repeat("0", 64)}, nil),
+		recording.ReasonNotAudio:         w.upload([]byte("#EXTM3U\n#EXTINF:10,\nfile.flac\n"), nil, nil),
+		recording.ReasonTruncated:        w.upload(whole[:len(whole)/2], nil, nil),
+	}
+	for reason, id := range cases {
+		r := w.wait(id, recording.StateReady, recording.StateRejected, recording.StateFailed)
+		if r.State != recording.StateRejected || r.Reason != reason || r.Detail == "" {
+			t.Errorf("want %s, got %s: %s %q", reason, r.State, r.Reason, r.Detail)
+		}
+	}
+	if n := testutil.CollectAndCount(s.metrics.rejected); n != len(cases) {
+		t.Errorf("%d reasons counted", n)
+	}
+	if problems, err := testutil.GatherAndLint(metrics); err != nil || len(problems) > 0 {
+		t.Errorf("metrics: %v %v", problems, err)
+	}
+}
+
+// What is stored is not what was received: the recording fails, and the parts
+// stay.
+func TestStorageError(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.start(nil)
+	id := w.upload(speech(t, "opus"), nil, make([]byte, 32))
+	r := w.wait(id, recording.StateReady, recording.StateRejected, recording.StateFailed)
+	if r.State != recording.StateFailed || r.Reason != recording.ReasonStorage || r.Stage != recording.StageVerify {
+		t.Errorf("%s at %s: %s", r.State, r.Stage, r.Reason)
+	}
+	if s := w.stored(); len(s[recording.StoredParts]) != 1 {
+		t.Errorf("stored: %v", s)
+	}
+}
+
+func TestRetriesThenReady(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.start(func(o *Options) { o.Objects = &badFetch{Objects: w.store, left: 1} })
+	r := w.wait(w.upload(speech(t, "mp3"), nil, nil), recording.StateReady, recording.StateFailed)
+	if r.State != recording.StateReady {
+		t.Errorf("%s: %s", r.State, r.Reason)
+	}
+	want := []string{"completed 1", "completed 1", "completed 2", "completed 1"}
+	for start := time.Now(); !slices.Equal(want, w.jobs()); time.Sleep(20 * time.Millisecond) {
+		if time.Since(start) > 10*time.Second { // a job ends soon after its stage is recorded
+			t.Fatal(cmp.Diff(want, w.jobs()))
+		}
+	}
+}
+
+// Three attempts, then the recording fails; another one is not held up.
+func TestGivesUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.start(func(o *Options) { o.Objects = &badFetch{Objects: w.store, left: 3}; o.Workers = 1 })
+	poison := w.upload(speech(t, "mp3"), nil, nil)
+	if r := w.wait(poison, recording.StateReady, recording.StateFailed); r.State != recording.StateFailed || r.Reason != recording.ReasonInternal || r.Stage != recording.StageProbe {
+		t.Errorf("%s at %s: %s", r.State, r.Stage, r.Reason)
+	}
+	if r := w.wait(w.upload(speech(t, "mp3"), nil, nil), recording.StateReady, recording.StateFailed); r.State != recording.StateReady {
+		t.Errorf("the other one is %s", r.State)
+	}
+}
+
+// The job of a worker that is dead runs again.
+func TestRescue(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.upload(speech(t, "mp3"), nil, nil)
+	if _, err := w.pool.Exec(t.Context(), `UPDATE river_job SET state = 'running', attempt = 1, attempted_at = now(), attempted_by = ARRAY['reprise-dead']`); err != nil {
+		t.Fatal(err)
+	}
+	w.start(nil)
+	if r := w.wait(id, recording.StateReady, recording.StateFailed); r.State != recording.StateReady {
+		t.Errorf("%s: %s", r.State, r.Reason)
+	}
+}
+
+// A stop interrupts what does not end by itself; the attempt does not count.
+func TestStopInterrupts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	hang := filepath.Join(t.TempDir(), "ffmpeg")
+	if err := os.WriteFile(hang, []byte("#!/bin/sh\ntouch \"$(dirname \"$0\")/running\"\nsleep 1000\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s := w.start(func(o *Options) { o.FFmpeg = hang })
+	id := w.upload(speech(t, "mp3"), nil, nil)
+	for start := time.Now(); time.Since(start) < 30*time.Second; time.Sleep(20 * time.Millisecond) {
+		if _, err := os.Stat(filepath.Join(filepath.Dir(hang), "running")); err == nil {
+			break
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	if err := s.Stop(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("the stop took %s", took)
+	}
+	if diff := cmp.Diff([]string{"completed 1", "completed 1", "completed 1", "available 0"}, w.jobs()); diff != "" {
+		t.Error(diff)
+	}
+	if left, _ := filepath.Glob(filepath.Join(w.workDir, "worker-*")); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	w.start(nil) // another process
+	if r := w.wait(id, recording.StateReady, recording.StateFailed); r.State != recording.StateReady {
+		t.Errorf("%s: %s", r.State, r.Reason)
+	}
+}
+
+func TestStartAndStopAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.start(nil)
+	if err := s.Start(t.Context()); err != nil {
+		t.Errorf("second start: %v", err)
+	}
+	for range 2 {
+		if err := s.Stop(t.Context()); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+	}
+	if err := s.Start(t.Context()); err == nil {
+		t.Error("started after the stop")
+	}
+}
+
+func TestProgressIsPublished(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.start(nil)
+	id := w.upload(speech(t, "wav", "-filter_complex", "aloop=loop=40:size=64000", "-ar", "44100", "-ac", "2"), nil, nil)
+	w.wait(id, recording.StateReady, recording.StateFailed, recording.StateRejected)
+	w.ticks.mu.Lock()
+	defer w.ticks.mu.Unlock()
+	if len(w.ticks.list) == 0 {
+		t.Fatal("no ticks")
+	}
+	for _, e := range w.ticks.list {
+		if e.RecordingID != id || e.OwnerID != w.owner || e.Type != recording.EventProcessingProgress || e.Seq != 0 ||
+			!bytes.Contains(e.Data, []byte(`"percent":`)) || !bytes.Contains(e.Data, []byte(`"stage":"transcode"`)) {
+			t.Errorf("tick %+v %s", e, e.Data)
+		}
+	}
+}
