@@ -16,12 +16,9 @@ import (
 	"reprise/recording"
 )
 
-// A long PATCH is committed whenever this much has come, or this much time has
-// passed: what a crash can cost a client to send again.
-const (
-	commitBytes    = 16 << 20
-	commitInterval = 2 * time.Second
-)
+// commitInterval is how often a long PATCH is committed: what a crash of the
+// server can cost a client to send again, however fast it sends.
+const commitInterval = 2 * time.Second
 
 // bufferBytes is what is read from the network at once.
 const bufferBytes = 256 << 10
@@ -142,7 +139,7 @@ func (a *appender) append(ctx context.Context, p []byte) error {
 	}
 	a.at += int64(len(p))
 	a.u.s.metrics.bytes.Add(float64(len(p)))
-	if a.at-a.u.row.Offset >= commitBytes || a.u.s.o.Now().Sub(a.lastCommit) >= commitInterval {
+	if a.u.s.o.Now().Sub(a.lastCommit) >= commitInterval {
 		return a.commit(ctx, false)
 	}
 	return nil
