@@ -25,6 +25,7 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
+	"reprise/internal/failpoint"
 	"reprise/recording"
 )
 
@@ -65,7 +66,11 @@ func (c *Catalog) Ping(ctx context.Context) error {
 
 // inTx runs fn in a transaction, which commits if fn returns nil.
 func (c *Catalog) inTx(ctx context.Context, fn func(pgx.Tx) error) error {
-	return classify(pgx.BeginFunc(ctx, c.pool, fn))
+	return classify(pgx.BeginFunc(ctx, c.pool, func(tx pgx.Tx) error {
+		err := fn(tx)
+		failpoint.Hit("tx.commit")
+		return err
+	}))
 }
 
 // classify gives errors of the database the code that a client may act on. An

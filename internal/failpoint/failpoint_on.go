@@ -4,6 +4,7 @@
 package failpoint
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -14,9 +15,12 @@ import (
 var hits atomic.Int64
 
 // Hit kills the process with SIGKILL if the environment has
-// REPRISE_FAILPOINT=name, or at the n-th time with REPRISE_FAILPOINT=name#n.
+// REPRISE_FAILPOINT=name, or at the n-th time with REPRISE_FAILPOINT=name#n. With
+// stop: before the name it stops the process instead, until SIGCONT. It says so
+// on standard error first: "failpoint <name>".
 func Hit(name string) {
-	want, nth, counted := strings.Cut(os.Getenv("REPRISE_FAILPOINT"), "#")
+	want, stop := strings.CutPrefix(os.Getenv("REPRISE_FAILPOINT"), "stop:")
+	want, nth, counted := strings.Cut(want, "#")
 	if want != name {
 		return
 	}
@@ -24,8 +28,14 @@ func Hit(name string) {
 	if counted {
 		n, _ = strconv.Atoi(nth)
 	}
-	if hits.Add(1) == int64(n) {
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {} // the signal is on its way
+	if hits.Add(1) != int64(n) {
+		return
 	}
+	fmt.Fprintf(os.Stderr, "failpoint %s\n", name)
+	if stop {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		return
+	}
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {} // the signal is on its way
 }

@@ -63,7 +63,11 @@ var server struct {
 // that no goroutine is left and exits:
 //
 //	func TestMain(m *testing.M) { pgtest.Main(m) }
-func Main(m *testing.M, opts ...goleak.Option) {
+func Main(m *testing.M, opts ...goleak.Option) { os.Exit(Run(m, opts...)) }
+
+// Run is Main for a TestMain that has something to clear up itself: it returns
+// the exit code.
+func Run(m *testing.M, opts ...goleak.Option) int {
 	server.Lock()
 	server.hasMain = true
 	server.Unlock()
@@ -79,7 +83,7 @@ func Main(m *testing.M, opts ...goleak.Option) {
 			code = 1
 		}
 	}
-	os.Exit(code)
+	return code
 }
 
 // New returns a pool of connections to a new, migrated database, which is

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"reprise/internal/failpoint"
 	"reprise/recording"
 	"reprise/storage"
 )
@@ -88,6 +89,7 @@ func (s *Store) move(uploadID uuid.UUID, key string, part recording.Part) (bool,
 	if err := s.sync(f, true); err != nil {
 		return false, err
 	}
+	failpoint.Hit("part.sealed")
 	name := partPath(uploadID, part.Ref)
 	if err := s.install(name, key); err != nil {
 		return false, err
@@ -144,6 +146,7 @@ func (s *Store) DiscardParts(ctx context.Context, uploadID uuid.UUID) error {
 		return err
 	}
 	err := s.root.RemoveAll(partPath(uploadID, ""))
+	failpoint.Hit("parts.removed")
 	if err = errors.Join(err, s.syncDir(partsDir)); err != nil {
 		return failed("discard parts", err)
 	}

@@ -29,6 +29,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"reprise/internal/failpoint"
 	"reprise/storage"
 )
 
@@ -143,6 +144,7 @@ func (s *Store) writeTemp(fill func(*os.File) error) (_ string, info fs.FileInfo
 	if err := s.sync(f, true); err != nil {
 		return "", nil, err
 	}
+	failpoint.Hit("temp.written")
 	info, err = f.Stat()
 	return name, info, err
 }
@@ -167,6 +169,7 @@ func (s *Store) install(from, key string) error {
 	if err != nil {
 		return err
 	}
+	failpoint.Hit("object.named")
 	return s.syncAbove(target)
 }
 

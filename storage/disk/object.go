@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"reprise/internal/failpoint"
 	"reprise/recording"
 	"reprise/storage"
 )
@@ -134,6 +135,7 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	} else if err != nil {
 		return failed("delete an object", err)
 	}
+	failpoint.Hit("object.removed")
 	parent := path.Dir(target)
 	for parent != dir && s.root.Remove(parent) == nil {
 		parent = path.Dir(parent)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"reprise/internal/failpoint"
 	"reprise/recording"
 	"reprise/storage"
 )
@@ -153,6 +154,7 @@ func (w *writer) create() error {
 		return errors.Join(errors.New("disk: this file system can't lock files"), f.Close())
 	}
 	w.file, w.isNew = f, true
+	failpoint.Hit("part.created")
 	return nil
 }
 
@@ -170,6 +172,7 @@ func (w *writer) Flush(ctx context.Context) ([]recording.Part, error) {
 		w.err = failed("flush a part", err)
 		return nil, w.err
 	}
+	failpoint.Hit("part.synced")
 	if w.isNew {
 		// The upload's folder may be of a process that was killed before it came
 		// to this, so its own name is made durable too, whoever made it.
