@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -237,7 +236,8 @@ func (s *server) startProcessing(ctx context.Context) error {
 	cfg := s.o.Config
 	service, err := processing.New(processing.Options{
 		Pool: s.pool, Catalog: s.catalog, Objects: s.store, Ticks: s.hub,
-		WorkDir: filepath.Join(os.TempDir(), "reprise-work"),
+		// Beside the objects, so that fetching one is a hard link.
+		WorkDir: filepath.Join(cfg.StorageFolder(), "work"),
 		Workers: cfg.Workers, MinDuration: cfg.MinDuration, MaxDuration: cfg.MaxDuration,
 		Log: s.o.Log, Metrics: s.registry,
 	})
