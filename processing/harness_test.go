@@ -118,6 +118,7 @@ func (w *world) upload(data []byte, metadata map[string]string, sum []byte) uuid
 	return id
 }
 
+// append commits a piece. An upload without a receipt to come has expired.
 func (w *world) append(uploadID uuid.UUID, offset int64, piece []byte, length int64, receipt *recording.Receipt) int64 {
 	w.t.Helper()
 	ctx := w.t.Context()
@@ -138,7 +139,11 @@ func (w *world) append(uploadID uuid.UUID, offset int64, piece []byte, length in
 		w.t.Fatal(err)
 	}
 	to := offset + int64(len(piece))
-	chunk := recording.Chunk{UploadID: uploadID, Epoch: u.Epoch, From: offset, To: to, Parts: parts, CloseWrite: true}
+	expires := time.Now().Add(time.Hour)
+	if receipt == nil {
+		expires = time.Now().Add(-time.Hour)
+	}
+	chunk := recording.Chunk{UploadID: uploadID, Epoch: u.Epoch, From: offset, To: to, Parts: parts, CloseWrite: true, ExpiresAt: expires}
 	if to == length {
 		chunk.Receipt = receipt
 	}

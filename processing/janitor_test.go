@@ -102,7 +102,7 @@ func TestExpiryAndDeletionLeaveNothing(t *testing.T) {
 	uploadID, stale := recording.NewID(), recording.NewID()
 	_, _, err := w.catalog.CreateUpload(t.Context(), recording.NewUpload{
 		UploadID: uploadID, RecordingID: stale, OwnerID: w.owner, Length: &length,
-		ObjectKey: "recordings/" + stale.String() + "/original", Metadata: map[string]string{}, ExpiresAt: time.Now().Add(-time.Minute),
+		ObjectKey: "recordings/" + stale.String() + "/original", Metadata: map[string]string{}, ExpiresAt: time.Now().Add(time.Hour),
 	})
 	if err != nil {
 		t.Fatal(err)
