@@ -73,6 +73,9 @@ type Options struct {
 	// requests bytes are acknowledged; a proxy that collects whole requests loses
 	// no more than one.
 	ChunkBytes int64
+	// MaxBytesPerSecond bounds how fast files are sent, all together, to leave some
+	// of a line to others; 0 doesn't.
+	MaxBytesPerSecond int64
 	// RetryFor is how long to go on without any byte being acknowledged; 0 means
 	// 2 minutes. A server that has never answered is given up after 10 seconds.
 	RetryFor time.Duration
@@ -143,6 +146,7 @@ type uploader struct {
 	o      Options
 	server *server
 	ui     *display
+	brake  *brake
 }
 
 func newUploader(o Options) (*uploader, error) {
@@ -158,7 +162,7 @@ func newUploader(o Options) (*uploader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &uploader{o: o, server: server, ui: newDisplay(o.Stderr, o.JSON)}, nil
+	return &uploader{o: o, server: server, ui: newDisplay(o.Stderr, o.JSON), brake: newBrake(o.MaxBytesPerSecond)}, nil
 }
 
 // all uploads every file, Parallel at once. What makes no sense to go on after

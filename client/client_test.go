@@ -216,6 +216,20 @@ func TestAgain(t *testing.T) {
 	wantArrived(t, s, "talk.wav", content)
 }
 
+func TestRateIsBounded(t *testing.T) {
+	t.Parallel()
+	s := newFakeServer(t)
+	first, content := newFile(t, "first.wav", 300_000)
+	second, _ := newFile(t, "second.wav", 300_001)
+	begin := time.Now()
+	got := upload(t, t.Context(), s.http.URL, Options{Files: []string{first, second}, Parallel: 2, MaxBytesPerSecond: 1_000_000})
+	wantCode(t, got, ExitDone)
+	wantArrived(t, s, "first.wav", content)
+	if took := time.Since(begin); took < 500*time.Millisecond {
+		t.Errorf("600 kB at 1 MB/s took %v", took)
+	}
+}
+
 func TestCutAt(t *testing.T) {
 	t.Parallel()
 	s := newFakeServer(t)

@@ -270,7 +270,7 @@ func (d eventData) text() string {
 	case d.LengthBytes > 0:
 		return "  " + bytesText(d.LengthBytes)
 	case d.DurationMs > 0:
-		return "  " + clock(time.Duration(d.DurationMs)*time.Millisecond)
+		return "  " + seconds(time.Duration(d.DurationMs)*time.Millisecond)
 	}
 	return ""
 }

@@ -155,6 +155,9 @@ func (e *Problem) passes() bool {
 // errCut is the failure that CutAt makes.
 var errCut = errors.New("connection cut on purpose")
 
+// errLost is the failure of a connection that ended before the answer.
+var errLost = errors.New("the connection was lost")
+
 // errStalled is the failure of a PATCH of which no byte moved any more.
 var errStalled = errors.New("the connection stalled")
 

@@ -52,6 +52,8 @@ func (o *Options) complete() error {
 		return usagef("parallel is 1 to %d files at once", maxParallel)
 	case o.ChunkBytes < 0:
 		return usagef("a chunk has at least 1 byte")
+	case o.MaxBytesPerSecond < 0:
+		return usagef("the rate can't be negative")
 	case o.RetryFor < 0:
 		return usagef("the time to go on trying can't be negative")
 	case o.CutAt < 0 || o.CutAt >= 1:

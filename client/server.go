@@ -103,6 +103,9 @@ func (s *server) do(r *http.Request, header http.Header) (http.Header, []byte, e
 		if errors.As(err, &inner) { // its text repeats method and URL
 			err = inner.Err
 		}
+		if errors.Is(err, io.EOF) {
+			err = errLost
+		}
 		return nil, nil, err
 	}
 	defer answer.Body.Close()

@@ -30,7 +30,7 @@ func (u *uploader) upload(ctx context.Context, line *line, r *result, first bool
 	}
 	t := &transfer{
 		server: u.server, src: src, line: line, pace: u.o.pace,
-		retryFor: u.o.RetryFor, chunkBytes: u.o.ChunkBytes, cutAt: -1,
+		retryFor: u.o.RetryFor, chunkBytes: u.o.ChunkBytes, brake: u.brake, cutAt: -1,
 		progressAt: time.Now(),
 	}
 	if first && u.o.CutAt > 0 {
@@ -81,6 +81,7 @@ type transfer struct {
 	pace       pace
 	retryFor   time.Duration
 	chunkBytes int64
+	brake      *brake
 	cutAt      int64 // see chunk; -1 once it is done
 
 	url         string
@@ -124,7 +125,7 @@ func (t *transfer) run(ctx context.Context, metadata map[string]string) error {
 // send sends one chunk. If that fails of something that passes, it waits and asks
 // for the offset: nil means that the next chunk can be tried.
 func (t *transfer) send(ctx context.Context) error {
-	c := &chunk{src: t.src, from: t.offset, to: min(t.offset+t.chunkBytes, t.src.size), cutAt: t.cutAt, sent: t.line.sent}
+	c := &chunk{src: t.src, from: t.offset, to: min(t.offset+t.chunkBytes, t.src.size), cutAt: t.cutAt, brake: t.brake, sent: t.line.sent}
 	offset, err := t.server.patch(ctx, t.url, c, t.pace.stall)
 	if err == nil {
 		t.acknowledged(offset)

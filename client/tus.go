@@ -120,7 +120,8 @@ func encodeMetadata(metadata map[string]string) string {
 type chunk struct {
 	src      *source
 	from, to int64
-	cutAt    int64              // the offset at which reading fails with errCut; -1 for none
+	cutAt    int64 // the offset at which reading fails with errCut; -1 for none
+	brake    *brake
 	sent     func(offset int64) // is told what has been read
 
 	moved func()
@@ -143,7 +144,7 @@ func (c *chunk) Read(p []byte) (int, error) {
 			return 0, c.failed(errCut)
 		}
 	}
-	n, err := c.src.read(p[:min(int64(len(p)), room)], offset)
+	n, err := c.src.read(p[:c.brake.wait(min(int64(len(p)), room))], offset)
 	if err != nil {
 		return 0, c.failed(err)
 	}

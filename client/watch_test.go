@@ -30,7 +30,7 @@ func TestWaitShowsEvents(t *testing.T) {
 	path, _ := newFile(t, "talk.wav", 100_000)
 	got := upload(t, t.Context(), s.http.URL, Options{Files: []string{path}, Wait: true})
 	wantCode(t, got, ExitDone)
-	wantText(t, got.stderr, "event 1  upload.created  100 kB\n", "event 2  upload.received  100 kB\n", "event 3  processing.completed  transcode\n", "event 4  recording.ready  1:02\n")
+	wantText(t, got.stderr, "event 1  upload.created  100 kB\n", "event 2  upload.received  100 kB\n", "event 3  processing.completed  transcode\n", "event 4  recording.ready  1:01.2\n")
 	wantText(t, got.stdout, "ready", "-17.3 LUFS")
 }
 
