@@ -270,14 +270,23 @@ func TestRescue(t *testing.T) {
 	ctx := t.Context()
 	living, dead := r.receive(r.alice), r.receive(r.alice)
 	last := r.receive(r.alice)
+	must(t, r.CompleteStage(ctx, last.RecordingID, recording.StageStore, recording.StageResult{Next: recording.StageVerify}))
+	must(t, r.CompleteStage(ctx, last.RecordingID, recording.StageVerify, recording.StageResult{Next: recording.StageProbe}))
+	_, err := r.pool.Exec(ctx, `DELETE FROM river_job WHERE args->>'recordingId' = $1 AND args->>'stage' <> 'probe'`, last.RecordingID.String())
+	must(t, err)
 	run := func(u recording.Upload, worker string, attempt int) {
 		_, err := r.pool.Exec(ctx, `UPDATE river_job SET state = 'running', attempt = $3, attempted_at = now(), attempted_by = ARRAY[$2]
 			WHERE args->>'recordingId' = $1`, u.RecordingID.String(), worker, attempt)
 		must(t, err)
 	}
 	run(living, "alive", 1)
-	run(dead, "dead", 1)
-	run(last, "dead", catalog.StageAttempts)
+	probing := r.receive(r.alice) // its worker has died in the third attempt: that gives it another
+	must(t, r.CompleteStage(ctx, probing.RecordingID, recording.StageStore, recording.StageResult{Next: recording.StageProbe}))
+	_, err = r.pool.Exec(ctx, `DELETE FROM river_job WHERE args->>'recordingId' = $1 AND args->>'stage' <> 'probe'`, probing.RecordingID.String())
+	must(t, err)
+	run(probing, "dead", catalog.StageAttempts)
+	run(dead, "dead", catalog.StageAttempts) // storing is tried for ever
+	run(last, "dead", 10)
 	release, err := r.HoldWorkerLock(ctx, "alive")
 	must(t, err)
 	defer release()
@@ -295,7 +304,7 @@ func TestRescue(t *testing.T) {
 		must(t, r.pool.QueryRow(ctx, `SELECT state FROM river_job WHERE args->>'recordingId' = $1`, u.RecordingID.String()).Scan(&s))
 		return s
 	}
-	if diff := cmp.Diff([]string{"running", "available", "discarded"}, []string{state(living), state(dead), state(last)}); diff != "" {
+	if diff := cmp.Diff([]string{"running", "available", "available", "discarded"}, []string{state(living), state(dead), state(probing), state(last)}); diff != "" {
 		t.Error(diff)
 	}
 	rec, err := r.Recording(ctx, r.alice, last.RecordingID)

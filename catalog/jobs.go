@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,15 +14,24 @@ import (
 	"reprise/recording"
 )
 
-// StageAttempts is how often a stage is tried before its recording fails.
+// StageAttempts is how often a stage that decodes the file is tried before its
+// recording fails: the file may be what stops it.
 const StageAttempts = 3
+
+// storeAttempts is for the stages that only move bytes. What stops them is the
+// server's own trouble, and a client was told that its recording is safe, so they
+// are tried until that is mended. Queue columns hold no more.
+const storeAttempts = math.MaxInt16
 
 // enqueue adds a job in the transaction; at is when it may run, zero for now.
 func (c *Catalog) enqueue(ctx context.Context, tx pgx.Tx, args river.JobArgs, at time.Time) error {
 	opts := &river.InsertOpts{ScheduledAt: at}
-	switch args.(type) {
+	switch args := args.(type) {
 	case recording.StageJob:
 		opts.MaxAttempts = StageAttempts
+		if args.Stage == recording.StageStore || args.Stage == recording.StageVerify {
+			opts.MaxAttempts = storeAttempts
+		}
 	case recording.PurgeJob:
 		opts.Priority = 3 // people wait for stages, nobody waits for this
 	}
@@ -150,17 +160,23 @@ func (c *Catalog) RescueJobs(ctx context.Context) (int, error) {
 	return rescued, nil
 }
 
+// maxDeaths is the attempt at which a stage that its worker did not survive is
+// given up. It is more than StageAttempts: a worker is killed by deployments and
+// by want of memory, and decoders run in processes of their own.
+const maxDeaths = 10
+
 // rescueFrom requeues what a dead worker was running. It writes River's table
 // itself: River's own rescuer knows only time, and waits for an hour.
 func (c *Catalog) rescueFrom(ctx context.Context, tx pgx.Tx, worker string) (int, error) {
 	rows, err := tx.Query(ctx, `
 		UPDATE river_job SET
-			state = CASE WHEN attempt >= max_attempts THEN 'discarded' ELSE 'available' END::river_job_state,
-			finalized_at = CASE WHEN attempt >= max_attempts THEN now() END,
+			state = CASE WHEN attempt >= $2 AND attempt >= max_attempts THEN 'discarded' ELSE 'available' END::river_job_state,
+			finalized_at = CASE WHEN attempt >= $2 AND attempt >= max_attempts THEN now() END,
+			max_attempts = greatest(max_attempts, least(max_attempts + 1, $2)),
 			scheduled_at = now(),
 			errors = array_append(errors, jsonb_build_object('at', now(), 'attempt', attempt, 'error', 'the worker process died', 'trace', ''))
 		WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = $1
-		RETURNING kind, state::text, args`, worker)
+		RETURNING kind, state::text, args`, worker, maxDeaths)
 	if err != nil {
 		return 0, err
 	}

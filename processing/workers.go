@@ -3,6 +3,7 @@ package processing
 import (
 	"context"
 	"errors"
+	"syscall"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -17,6 +18,8 @@ const (
 	// giveUpRetry is when giving a recording up is tried again, if even that
 	// could not be recorded.
 	giveUpRetry = 10 * time.Second
+	// outageRetry is the longest pause before a stage is tried again.
+	outageRetry = 30 * time.Second
 )
 
 // stageWorker runs the jobs of stages.
@@ -28,12 +31,10 @@ type stageWorker struct {
 
 func (w *stageWorker) Timeout(*river.Job[recording.StageJob]) time.Duration { return w.timeout }
 
-// NextRetry comes after seconds: somebody is waiting for the recording.
+// NextRetry comes after seconds, 2, 8, then at most 30: somebody is waiting for
+// the recording.
 func (w *stageWorker) NextRetry(job *river.Job[recording.StageJob]) time.Time {
-	if job.Attempt <= 1 {
-		return time.Now().Add(2 * time.Second)
-	}
-	return time.Now().Add(10 * time.Second)
+	return time.Now().Add(min(outageRetry, time.Second<<min(2*job.Attempt-1, 10)))
 }
 
 func (w *stageWorker) Work(ctx context.Context, job *river.Job[recording.StageJob]) error {
@@ -46,6 +47,8 @@ func (w *stageWorker) Work(ctx context.Context, job *river.Job[recording.StageJo
 		return nil
 	case stopping(ctx):
 		return river.JobSnooze(0) // an attempt cut short by a stop does not count
+	case isOutage(err):
+		return river.JobSnooze(outageRetry)
 	case job.Attempt < job.MaxAttempts:
 		return err
 	}
@@ -53,6 +56,17 @@ func (w *stageWorker) Work(ctx context.Context, job *river.Job[recording.StageJo
 		return river.JobSnooze(giveUpRetry)
 	}
 	return err
+}
+
+// isOutage reports whether err is the server's trouble and not the file's: a
+// storage or a database that is away or full. It takes up no attempt, or every
+// recording that comes by during an outage would fail.
+func isOutage(err error) bool {
+	switch recording.CodeOf(err) {
+	case recording.CodeUnavailable, recording.CodeStorageFull:
+		return true
+	}
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // stopping reports whether ctx ended because the client is told to stop, not
