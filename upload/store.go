@@ -32,13 +32,18 @@ var (
 func (s *Server) admit(event handler.HookEvent) (handler.HTTPResponse, handler.FileInfoChanges, error) {
 	ctx := event.Context
 	req := requestFrom(ctx)
+	none := handler.FileInfoChanges{}
+	if event.HTTPRequest.Header.Get("Upload-Concat") != "" {
+		// tusd passes over the header: the part would become a recording of its own.
+		return handler.HTTPResponse{}, none, req.fail(recording.Errorf(recording.CodeInvalidRequest,
+			"Parts can't be joined here (Upload-Concat): send the file as one upload, without parallel uploads."))
+	}
 	var err error
 	req.admission, err = s.o.Hooks.Admit(recording.AdmissionRequest{
 		OwnerID:  req.owner,
 		Length:   declaredLength(event.Upload),
 		Metadata: event.HTTPRequest.Header.Get("Upload-Metadata"),
 	})
-	none := handler.FileInfoChanges{}
 	if err != nil || req.admission.ClientID == "" {
 		return handler.HTTPResponse{}, none, req.fail(err)
 	}
