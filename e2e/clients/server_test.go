@@ -1,0 +1,115 @@
+package clients
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"reprise/app"
+	"reprise/auth"
+	"reprise/config"
+	"reprise/internal/pgtest"
+)
+
+// patience bounds every wait for the server. It is generous: the machine may be
+// busy with other tests.
+const patience = 60 * time.Second
+
+// server is a running Reprise.
+type server struct {
+	url   string // of the public listener
+	line  string // the same, as tus clients reach it
+	admin string // http://host:port of the admin listener
+	http  *http.Client
+	key   []byte
+	log   *logText
+}
+
+// newServer starts a server on a new database and an empty folder, and stops it
+// when the test ends. change may change its configuration.
+func newServer(t *testing.T, change ...func(*config.Config)) *server {
+	t.Helper()
+	s := &server{key: bytes.Repeat([]byte{7}, 32), log: &logText{}, http: &http.Client{Transport: &http.Transport{}, Timeout: patience}}
+	cfg := config.Default()
+	cfg.Addr, cfg.AdminAddr = "127.0.0.1:0", "127.0.0.1:0"
+	cfg.DatabaseURL = config.Secret(pgtest.NewURL(t))
+	cfg.StorageURL = "file://" + t.TempDir()
+	cfg.DevKey = config.Secret(hex.EncodeToString(s.key))
+	for _, c := range change {
+		c(&cfg)
+	}
+	if err := cfg.Check(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	started, ended := make(chan app.Addresses, 1), make(chan error, 1)
+	go func() {
+		ended <- app.Serve(ctx, app.Options{
+			Config: cfg, API: true, Worker: true, Version: "test",
+			Log:     slog.New(slog.NewTextHandler(s.log, nil)),
+			Started: func(at app.Addresses) { started <- at },
+		})
+	}()
+	t.Cleanup(func() {
+		s.http.CloseIdleConnections()
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("the server ended with: %v", err)
+		}
+		if t.Failed() {
+			t.Logf("the end of the server's log:\n%s", s.log.tail(100))
+		}
+	})
+	select {
+	case at := <-started:
+		s.url, s.line, s.admin = at.PublicURL, at.PublicURL, "http://"+at.Admin
+	case err := <-ended:
+		ended <- nil
+		t.Fatalf("the server did not start: %v", err)
+	}
+	return s
+}
+
+// user returns somebody with a valid token.
+func (s *server) user(t *testing.T, name string) user {
+	t.Helper()
+	token, err := auth.IssueDevToken(s.key, name, time.Hour, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return user{t: t, s: s, token: token}
+}
+
+// logText keeps what a server logs.
+type logText struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func (l *logText) tail(lines int) string {
+	all := strings.Split(l.String(), "\n")
+	// The tests' own asking whether something is done by now says nothing.
+	all = slices.DeleteFunc(all, func(line string) bool {
+		return strings.Contains(line, "method=GET route=/v1/recordings/{id} status=200")
+	})
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
