@@ -3,13 +3,16 @@
 //
 //	go run ./internal/testenv -- go test ./...
 //
-// It only saves each test binary a server of its own: see package pgtest. Its
-// exit code is the command's. Signals are passed on.
+// It only saves each test binary a server of its own: see package pgtest. With
+// -durable the server keeps what it commits through a crash of the machine, as a
+// real one does, for measurements. The exit code is the command's. Signals are
+// passed on.
 package main
 
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,15 +27,13 @@ import (
 const stopTimeout = 15 * time.Second
 
 func main() {
-	args := os.Args[1:]
-	if len(args) > 0 && args[0] == "--" {
-		args = args[1:]
-	}
-	if len(args) == 0 {
-		fmt.Fprintln(os.Stderr, "usage: testenv [--] COMMAND [ARG…]")
+	durable := flag.Bool("durable", false, "write commits to the disk")
+	flag.Parse()
+	if flag.NArg() == 0 {
+		fmt.Fprintln(os.Stderr, "usage: testenv [-durable] -- COMMAND [ARG…]")
 		os.Exit(2)
 	}
-	code, err := run(args)
+	code, err := run(flag.Args(), *durable)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testenv:", err)
 		code = max(code, 1)
@@ -41,7 +42,7 @@ func main() {
 }
 
 // run returns the command's exit code, and an error if the environment failed.
-func run(args []string) (code int, err error) {
+func run(args []string, durable bool) (code int, err error) {
 	// From the first moment on, so that a Ctrl-C leaves nothing running.
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -58,7 +59,9 @@ func run(args []string) (code int, err error) {
 	var cluster *pgcluster.Cluster
 	go func() {
 		var err error
-		cluster, err = pgcluster.Start(startCtx, pgcluster.Options{Dir: filepath.Join(tmp, "postgres"), MaxConnections: 300})
+		cluster, err = pgcluster.Start(startCtx, pgcluster.Options{
+			Dir: filepath.Join(tmp, "postgres"), Durable: durable, MaxConnections: 300,
+		})
 		started <- err
 	}()
 	select {
