@@ -19,8 +19,12 @@ func TestRetriesWhatPasses(t *testing.T) {
 			t.Run(fmt.Sprint(status, method), func(t *testing.T) {
 				t.Parallel()
 				var times atomic.Int32
+				var broken atomic.Bool // so that there is a HEAD
 				s := newFakeServer(t, func(s *fakeServer) {
 					s.refuse = func(r *http.Request) *Problem {
+						if method == http.MethodHead && r.Method == http.MethodPatch && broken.CompareAndSwap(false, true) {
+							return &Problem{Status: 500}
+						}
 						if r.Method == method && times.Add(1) <= 3 {
 							return &Problem{Status: status, Code: "unavailable", Detail: "Not now."}
 						}
@@ -31,6 +35,9 @@ func TestRetriesWhatPasses(t *testing.T) {
 				got := upload(t, t.Context(), s.http.URL, Options{Files: []string{path}})
 				wantCode(t, got, ExitDone)
 				wantArrived(t, s, "talk.wav", content)
+				if times.Load() < 4 {
+					t.Errorf("%d tries, want at least 4", times.Load())
+				}
 			})
 		}
 	}

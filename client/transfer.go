@@ -99,9 +99,6 @@ type transfer struct {
 func (t *transfer) run(ctx context.Context, metadata map[string]string) error {
 	err := t.insist(ctx, func(ctx context.Context) error {
 		c, err := t.server.create(ctx, t.src.size, metadata)
-		if err == nil && c.offset < 0 {
-			c.offset, err = t.server.offset(ctx, c.url, t.src.size)
-		}
 		if err == nil {
 			t.url, t.recordingID, t.offset = c.url, c.recordingID, c.offset
 		}

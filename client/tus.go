@@ -16,7 +16,7 @@ import (
 type created struct {
 	url         string
 	recordingID string
-	offset      int64 // -1 if the server did not say
+	offset      int64
 }
 
 // create creates an upload of length bytes, or finds the one that has this
@@ -30,11 +30,11 @@ func (s *server) create(ctx context.Context, length int64, metadata map[string]s
 	if err != nil {
 		return created{}, err
 	}
-	c := created{recordingID: header.Get("Reprise-Recording"), offset: -1}
+	c := created{recordingID: header.Get("Reprise-Recording")}
 	if c.url, err = s.locate(header.Get("Location")); err != nil {
 		return created{}, err
 	}
-	if header.Get("Upload-Offset") != "" {
+	if header.Get("Upload-Offset") != "" { // of an upload that was there already; a new one begins at 0
 		if c.offset, err = offsetOf(header, length); err != nil {
 			return created{}, err
 		}
