@@ -39,6 +39,7 @@ type phone struct {
 
 // way is how a phone uploads.
 type way struct {
+	name       string
 	chunk      func() int                        // size of the next request's body; nil means everything that is left
 	inCreation bool                              // the first bytes come with the creation
 	length     lengthWay                         // when the length is said

@@ -7,55 +7,75 @@ import (
 	"time"
 )
 
-const clip = 6 // seconds of speech in an upload
+const (
+	clipSeconds   = 6
+	clipUpsampled = 6 // 96 kHz: 2.3 MB
+)
 
 // TestEveryPoint kills the server at every boundary of an upload's way, once
-// each, and lets it start again.
+// each, and lets it start again: the phone resumes, and the recording plays.
 func TestEveryPoint(t *testing.T) {
 	t.Parallel()
-	inThree := way{chunk: chunksOf(900 << 10)}
-	inTwo := way{chunk: chunksOf(1 << 20), length: lengthLast}
-	pausing := way{pace: pauseOnce(1<<20, 2300*time.Millisecond)}
+	pieces := way{name: "in pieces", chunk: chunksOf(900 << 10)}
+	atOnce := way{name: "with its creation", inCreation: true}
+	slowly := way{name: "slowly", pace: pauseOnce(1<<20, 2300*time.Millisecond)} // longer than a request goes without a commit
+	lengthLast := way{name: "length with the last bytes", chunk: chunksOf(1200 << 10), length: lengthLast}
+	lengthAfter := way{name: "length after the last bytes", length: lengthAfter}
+	type points []string // of one server after the other
 	tests := []struct {
-		way    way
-		points []string // of one server after the other
+		way  way
+		kill []points
 	}{
-		// create
-		{inThree, []string{"create.before"}},
-		{inThree, []string{"create.done"}},
-		{way{inCreation: true}, []string{"create.done"}},
-		{way{inCreation: true}, []string{"part.created"}},
-		{way{inCreation: true}, []string{"patch.written"}},
-		{way{inCreation: true}, []string{"patch.flushed"}},
-		{way{inCreation: true}, []string{"patch.committed"}},
-		// patch
-		{inThree, []string{"part.created"}},
-		{inThree, []string{"patch.written"}},
-		{inThree, []string{"patch.written#2"}},
-		{inThree, []string{"part.synced"}},
-		{inThree, []string{"part.synced#2"}},
-		{inThree, []string{"patch.flushed"}},
-		{inThree, []string{"patch.flushed#2"}},
-		{inThree, []string{"patch.committed"}},
-		{inThree, []string{"patch.committed#2"}},
+		{pieces, []points{{"create.before"}, {"create.done"}}},
+		{atOnce, []points{{"create.done"}, {"part.created"}, {"patch.written"}, {"patch.flushed"}, {"patch.committed"}}},
+		{pieces, []points{{"part.created"}, {"patch.written"}, {"patch.written#2"}, {"part.synced"}, {"part.synced#2"},
+			{"patch.flushed"}, {"patch.flushed#2"}, {"patch.flushed#3"}, {"patch.committed"}, {"patch.committed#2"}, {"patch.received"}}},
+		{slowly, []points{{"patch.written"}, {"patch.flushed"}, {"patch.committed"}, {"patch.written#2"}}},
+		{lengthLast, []points{{"length.before"}, {"length.done"}, {"patch.received"}}},
+		{lengthAfter, []points{{"length.before"}, {"length.done"}, {"tx.commit#2"}}},
+		// Every transaction of an upload's way, just before its commit.
+		{pieces, []points{{"tx.commit#1"}, {"tx.commit#2"}, {"tx.commit#3"}, {"tx.commit#4"}, {"tx.commit#5"}, {"tx.commit#6"},
+			{"tx.commit#7"}, {"tx.commit#8"}, {"tx.commit#9"}, {"tx.commit#10"}}},
+		// The stages. The first server's death makes an upload of two parts, which
+		// are joined instead of renamed.
+		{pieces, []points{{"stage.store.before"}, {"part.sealed"}, {"object.named"}, {"stage.store.done"}, {"stage.store.recorded"}}},
+		{pieces, []points{{"patch.flushed#2", "temp.written", "object.named"}, {"patch.flushed#2", "stage.store.done"}}},
+		{pieces, []points{{"stage.verify.before"}, {"parts.removed"}, {"stage.verify.done"}, {"stage.verify.recorded"}}},
+		{pieces, []points{{"stage.probe.before"}, {"stage.probe.done"}, {"stage.probe.recorded"}}},
+		{pieces, []points{{"stage.transcode.before"}, {"temp.written#1"}, {"object.named#2"}, {"temp.written#3"}, {"object.named#5"},
+			{"stage.transcode.done"}, {"stage.transcode.recorded"}, {"stage.transcode.done", "stage.transcode.done"}}},
+		// One after the other, on the way of one upload.
+		{pieces, []points{{"create.done", "patch.flushed", "patch.committed#2", "part.created", "object.named", "stage.verify.done", "stage.probe.before", "temp.written#4"}}},
 	}
-	_ = inTwo
-	_ = pausing
 	for _, tt := range tests {
-		t.Run(fmt.Sprintf("%s", strings.Join(tt.points, ",")), func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t)
-			p := w.phone("alice", wav(t, 0, clip, 2), tt.way)
-			dying := w.start("server 1", tt.points[0])
-			wait := w.begin(p)
-			for i, point := range append(tt.points[1:], "") {
-				dying.awaitDeath()
-				dying = w.start(fmt.Sprintf("server %d", i+2), point)
-			}
-			wait()
-			w.finish([]*server{dying}, p)
-		})
+		for _, points := range tt.kill {
+			t.Run(label(tt.way.name, points), func(t *testing.T) {
+				t.Parallel()
+				killAt(t, tt.way, points)
+			})
+		}
 	}
+}
+
+func killAt(t *testing.T, way way, points []string) {
+	w := newWorld(t)
+	p := w.phone("alice", wav(t, 0, clipSeconds, clipUpsampled), way)
+	s := w.start("server 1", points[0])
+	wait := w.begin(p)
+	var died time.Time
+	for i, next := range append(points[1:], "") {
+		s.awaitDeath()
+		died = time.Now()
+		s = w.start(fmt.Sprintf("server %d", i+2), next)
+	}
+	wait()
+	w.awaitReady(p)
+	t.Logf("ready %v after the last death", time.Since(died).Round(time.Millisecond))
+	w.finish([]*server{s}, p)
+}
+
+func label(name string, points []string) string {
+	return strings.NewReplacer("#", "-").Replace(name + " " + strings.Join(points, " "))
 }
 
 // pauseOnce makes a body pause once, after so many bytes.
