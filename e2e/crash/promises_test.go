@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -178,7 +179,7 @@ func (w *world) checkClean() {
 	if _, err := pgx.ForEachRow(rows, []any{&key, &digest}, func() error { owned["objects/"+key] = digest; return nil }); err != nil {
 		w.t.Fatal(err)
 	}
-	stored := w.digests()
+	stored := w.digests("objects", "parts", "tmp", "work")
 	delete(stored, "work/lock") // with which workers take turns
 	if diff := cmp.Diff(owned, stored); diff != "" {
 		w.t.Errorf("I4: what is stored (-owned +stored):\n%s", diff)
@@ -190,15 +191,17 @@ func (w *world) checkClean() {
 	w.eventually("no process of a dead server is left", func() bool { return !w.haunted() })
 }
 
-// digests returns the digest of every file in the storage, and "folder" for
-// folders that should not be there: those of uploads, and of jobs.
-func (w *world) digests() map[string]string {
+// digests returns the digest of every file in folders of the storage, and
+// "folder" for what should not be there either: the folders of uploads and jobs.
+func (w *world) digests(folders ...string) map[string]string {
 	w.t.Helper()
 	found := map[string]string{}
-	err := filepath.WalkDir(w.root, func(path string, entry fs.DirEntry, err error) error {
+	visit := func(path string, entry fs.DirEntry, err error) error {
 		name, _ := filepath.Rel(w.root, path)
 		name = filepath.ToSlash(name)
 		switch {
+		case errors.Is(err, fs.ErrNotExist): // a janitor is at work
+			return nil
 		case err != nil:
 			return err
 		case entry.IsDir():
@@ -208,12 +211,17 @@ func (w *world) digests() map[string]string {
 			return nil
 		}
 		body, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		sum := sha256.Sum256(body)
 		found[name] = hex.EncodeToString(sum[:])
 		return err
-	})
-	if err != nil {
-		w.t.Fatal(err)
+	}
+	for _, folder := range folders {
+		if err := filepath.WalkDir(filepath.Join(w.root, folder), visit); err != nil {
+			w.t.Fatal(err)
+		}
 	}
 	return found
 }
