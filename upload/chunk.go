@@ -174,8 +174,8 @@ func (a *appender) sniff(ctx context.Context, p []byte, last bool) error {
 func (a *appender) commit(ctx context.Context, last bool) error {
 	row := &a.u.row
 	complete := row.Length != nil && a.at == *row.Length
-	if a.at == row.Offset && !last {
-		return nil
+	if row.Complete() || a.at == row.Offset && !last {
+		return nil // the last bytes came with a commit, and what ends now is only the request
 	}
 	if a.sniffing && complete {
 		if err := a.sniff(ctx, nil, true); err != nil {

@@ -51,27 +51,32 @@ type noTicks struct{}
 
 func (noTicks) Publish(context.Context, recording.Event) {}
 
-func newRig(t *testing.T) *rig {
+func newRig(t *testing.T, change ...func(*upload.Options)) *rig {
 	t.Helper()
 	pool := pgtest.New(t)
 	store, err := disk.New(t.TempDir())
 	must(t, err)
-	return newRigOn(t, pool, store, store)
+	return newRigOn(t, pool, store, store, change...)
 }
 
 // newRigOn makes a rig whose uploads go to writers and whose objects lie in store.
-func newRigOn(t *testing.T, pool *pgxpool.Pool, store storage.Store, writers upload.Storage) *rig {
+// Change, if given, has the last word on the server's options.
+func newRigOn(t *testing.T, pool *pgxpool.Pool, store storage.Store, writers upload.Storage, change ...func(*upload.Options)) *rig {
 	t.Helper()
 	c, err := catalog.New(catalog.Options{Pool: pool})
 	must(t, err)
 	log := slog.New(slog.DiscardHandler)
 	metrics := prometheus.NewRegistry()
-	s, err := upload.New(upload.Options{
+	o := upload.Options{
 		Ledger: c, Storage: writers, Hooks: hooks.New(maxSize), Ticks: noTicks{},
 		WriteProblem: api.NewProblems(log).Write,
 		BasePath:     "/files/", MaxSizeBytes: maxSize, Expiry: time.Hour,
 		Log: log, Metrics: metrics,
-	})
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	s, err := upload.New(o)
 	must(t, err)
 	r := &rig{t: t, pool: pool, catalog: c, store: store, server: s, metrics: metrics}
 	r.alice, err = c.EnsureUser(t.Context(), "dev:alice")
