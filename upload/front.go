@@ -20,6 +20,7 @@ import (
 type request struct {
 	owner uuid.UUID
 	claim recording.Claim
+	host  string // what the client calls this server
 	w     http.ResponseWriter
 
 	admission recording.Admission // of a creation
@@ -67,6 +68,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 	req := &request{
 		owner: principal.UserID,
 		claim: claimOf(r),
+		host:  r.Host,
 		w:     w,
 		body:  &interruptibleBody{ReadCloser: r.Body, control: http.NewResponseController(w)},
 	}
@@ -174,6 +176,23 @@ func (b *interruptibleBody) interrupt(cause *recording.Error) {
 	// Wakes a Read that waits for the network. The connection is of no use
 	// afterwards: net/http cancels the context of every further request on it.
 	_ = b.control.SetReadDeadline(time.Unix(1, 0))
+}
+
+// discard reads to the end, for as long as something comes within each patience,
+// but no more than limit bytes.
+func (b *interruptibleBody) discard(limit int64, patience time.Duration) {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	for limit > 0 {
+		now := time.Now()
+		_ = b.control.SetReadDeadline(now.Add(patience))
+		_ = b.control.SetWriteDeadline(now.Add(2 * patience)) // the answer comes after it
+		n, err := b.Read(*buf)
+		if err != nil {
+			return
+		}
+		limit -= int64(n)
+	}
 }
 
 // end says that nobody reads any more.

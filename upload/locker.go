@@ -54,7 +54,12 @@ func (l *lock) Lock(ctx context.Context, _ func()) error {
 		return req.fail(err)
 	}
 	req.upload = u
-	if acquired && req.claim.Write {
+	switch {
+	case !req.claim.Write:
+	case !acquired && u.State == recording.UploadReceiving:
+		// Its epoch is somebody else's, even if the offset fits by now.
+		return handler.ErrMismatchOffset
+	case acquired:
 		l.hold = l.s.locks.enter(l.id, u.Epoch, req.body)
 		l.s.metrics.active.Inc()
 	}

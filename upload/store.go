@@ -57,14 +57,19 @@ func (s *Server) admit(event handler.HookEvent) (handler.HTTPResponse, handler.F
 	if err != nil || u.Offset == 0 {
 		return handler.HTTPResponse{}, none, req.fail(err)
 	}
+	return handler.HTTPResponse{}, none, s.repeatedCreate(req, u)
+}
+
+// repeatedCreate is the "error" that answers a repeated creation.
+func (s *Server) repeatedCreate(req *request, u recording.Upload) error {
 	// The body of creation-with-upload is what the server has already. A client
 	// that is still sending it would not see an answer on a closed connection.
-	_, _ = io.Copy(io.Discard, io.LimitReader(req.body, s.o.MaxSizeBytes))
+	req.body.discard(s.o.MaxSizeBytes, s.o.ReadTimeout)
 	location := s.o.PublicURL
 	if location == "" {
-		location = "http://" + event.HTTPRequest.Header.Get("Host")
+		location = "http://" + req.host
 	}
-	return handler.HTTPResponse{}, none, handler.Error{
+	return handler.Error{
 		ErrorCode: "REPEATED_CREATE",
 		HTTPResponse: handler.HTTPResponse{
 			StatusCode: http.StatusCreated,
@@ -85,7 +90,13 @@ func declaredLength(info handler.FileInfo) *int64 {
 }
 
 func sameLength(u recording.Upload, length *int64) error {
-	if u.Length != nil && length != nil && *u.Length != *length {
+	switch {
+	case length == nil:
+		return nil
+	case u.Length == nil: // whoever takes it for his would send every byte, and it would never end
+		return recording.Errorf(recording.CodeClientIDConflict,
+			"Your clientId names an upload of unknown length already; go on with that one, and declare its length with a PATCH.")
+	case *u.Length != *length:
 		return recording.Errorf(recording.CodeClientIDConflict,
 			"Your clientId names an upload of %d bytes already; this one has %d.", *u.Length, *length)
 	}
@@ -118,6 +129,9 @@ func (st store) NewUpload(ctx context.Context, info handler.FileInfo) (handler.U
 	failpoint.Hit("create.done")
 	if err == nil && !created {
 		err = sameLength(u, n.Length)
+		if err == nil && u.Offset > 0 { // got somewhere since admit has looked
+			err = s.repeatedCreate(req, u)
+		}
 	}
 	if err != nil {
 		return nil, req.fail(err)
