@@ -61,6 +61,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 	if err := checkVersion(w, r); err != nil {
 		return err
 	}
+	if err := unifyHeader(r.Header); err != nil {
+		return err
+	}
 	principal, ok := auth.FromContext(r.Context())
 	if !ok {
 		return recording.Errorf(recording.CodeUnauthenticated, "Send a token: Authorization: Bearer <token>.")
@@ -83,6 +86,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 		}
 		if err := checkAlive(u); err != nil {
 			return err
+		}
+		if u.Length != nil && r.Header.Get("Upload-Length") == strconv.FormatInt(*u.Length, 10) {
+			// Declared before, by a PATCH that broke off. Clients say it again with
+			// the rest, and take the 400 that tusd answers for final.
+			r.Header.Del("Upload-Length")
 		}
 	}
 	if r.Method == http.MethodPatch && r.Header.Get("Content-Type") != "application/offset+octet-stream" {
@@ -137,6 +145,20 @@ func checkVersion(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Tus-Version", "1.0.0")
 	return recording.Errorf(recording.CodeProtocolVersion, "Send Tus-Resumable: 1.0.0; this server speaks no other version.")
+}
+
+// unifyHeader makes one field of those that may come in several (RFC 9110, 5.3),
+// and refuses two of what only one can be meant of.
+func unifyHeader(h http.Header) error {
+	if metadata := h.Values("Upload-Metadata"); len(metadata) > 1 {
+		h.Set("Upload-Metadata", strings.Join(metadata, ","))
+	}
+	for _, name := range []string{"Upload-Offset", "Upload-Length", "Upload-Defer-Length"} {
+		if len(h.Values(name)) > 1 {
+			return recording.Errorf(recording.CodeInvalidRequest, "There is more than one %s header; send one.", name)
+		}
+	}
+	return nil
 }
 
 // checkAlive answers for an upload that ended without success.
