@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -12,8 +13,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
-
-	"encoding/hex"
 
 	"github.com/jackc/pgx/v5"
 
@@ -51,12 +50,14 @@ func Dev(ctx context.Context, o DevOptions) (err error) {
 		return err
 	}
 	began := time.Now()
-	cfg, stop, err := startDev(ctx, o, dir)
-	defer func() {
-		if stop != nil {
-			err = errors.Join(err, stop())
-		}
-	}()
+	cluster, cfg, err := startDev(ctx, o, dir)
+	if cluster != nil {
+		defer func() {
+			stopping, cancel := context.WithTimeout(context.Background(), o.Config.ShutdownTimeout)
+			defer cancel()
+			err = errors.Join(err, cluster.Stop(stopping))
+		}()
+	}
 	if err != nil {
 		l.close()
 		if ctx.Err() != nil { // Ctrl-C while starting
@@ -71,36 +72,44 @@ func Dev(ctx context.Context, o DevOptions) (err error) {
 	}
 	serving.Config = cfg
 	serving.Started = func(at Addresses) { greet(o.Out, at, token, time.Since(began)) }
-	err = serve(ctx, serving, l)
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		select {
+		case <-cluster.Done():
+			stop()
+		case <-running.Done():
+		}
+	}()
+	err = serve(running, serving, l)
+	if ctx.Err() == nil && running.Err() != nil {
+		return fmt.Errorf("the private database has ended by itself; its log is %s", cluster.LogPath())
+	}
 	if errors.Is(err, syscall.ENOSPC) {
 		return explainDir(dir, err)
 	}
 	return err
 }
 
-// startDev starts the database and completes the configuration.
-func startDev(ctx context.Context, o DevOptions, dir string) (cfg config.Config, stop func() error, err error) {
+// startDev starts the database and completes the configuration. The cluster is
+// to be stopped also if there is an error, unless it is nil.
+func startDev(ctx context.Context, o DevOptions, dir string) (cluster *pgcluster.Cluster, cfg config.Config, err error) {
 	cfg = o.Config
 	key, err := auth.LoadOrCreateDevKey(filepath.Join(dir, devKeyFile))
 	if err != nil {
-		return cfg, nil, err
+		return nil, cfg, err
 	}
-	cluster, err := pgcluster.Start(ctx, pgcluster.Options{Dir: filepath.Join(dir, "postgres"), Log: o.Log, Durable: true})
+	cluster, err = pgcluster.Start(ctx, pgcluster.Options{Dir: filepath.Join(dir, "postgres"), Log: o.Log, Durable: true})
 	if err != nil {
-		return cfg, nil, err
-	}
-	stop = func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), cfg.ShutdownTimeout)
-		defer cancel()
-		return cluster.Stop(ctx)
+		return nil, cfg, err
 	}
 	if err := createDatabase(ctx, cluster.URL("postgres")); err != nil {
-		return cfg, stop, err
+		return cluster, cfg, err
 	}
 	cfg.DatabaseURL = config.Secret(cluster.URL("reprise"))
 	cfg.StorageURL = (&url.URL{Scheme: "file", Path: filepath.Join(dir, "storage")}).String()
 	cfg.DevKey = config.Secret(hex.EncodeToString(key))
-	return cfg, stop, Migrate(ctx, cfg, o.Log)
+	return cluster, cfg, Migrate(ctx, cfg, o.Log)
 }
 
 func createDatabase(ctx context.Context, adminURL string) error {
