@@ -21,7 +21,7 @@ func (a *API) documentUploadProtocol() {
 	a.describe(huma.Operation{
 		OperationID: "describeUploads", Method: http.MethodOptions, Path: "/files/",
 		Summary: "What the upload server can do",
-		Responses: map[string]*huma.Response{"204": {
+		Responses: map[string]*huma.Response{"200": {
 			Description: "In the headers.", Headers: headers("Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Max-Size"),
 		}},
 	}, nil)
