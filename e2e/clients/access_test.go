@@ -1,0 +1,234 @@
+package clients
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+	"github.com/google/go-cmp/cmp"
+)
+
+// operation is a documented method of a path, with ids still to be filled in.
+type operation struct {
+	method, path string
+	statuses     []string
+}
+
+func (o operation) String() string { return o.method + " " + o.path }
+
+// operations reads the OpenAPI document. What destroys comes last.
+func (u user) operations() []operation {
+	u.t.Helper()
+	doc := get[struct {
+		Paths map[string]map[string]struct {
+			Responses map[string]json.RawMessage
+		}
+	}](u, "/openapi.json")
+	var list []operation
+	for path, methods := range doc.Paths {
+		for method, op := range methods {
+			list = append(list, operation{strings.ToUpper(method), path, slices.Collect(maps.Keys(op.Responses))})
+		}
+	}
+	slices.SortFunc(list, func(a, b operation) int {
+		rank := func(o operation) string { return fmt.Sprint(o.method == http.MethodDelete, o.path, o.method) }
+		return strings.Compare(rank(a), rank(b))
+	})
+	if len(list) < 15 {
+		u.t.Fatalf("only %d operations are documented", len(list))
+	}
+	return list
+}
+
+// perform sends a request that is valid but for the ids.
+func (u user) perform(o operation, recordingID, uploadID string) answer {
+	u.t.Helper()
+	id := recordingID
+	if strings.HasPrefix(o.path, "/files/") {
+		id = uploadID
+	}
+	path := strings.ReplaceAll(o.path, "{id}", id)
+	if strings.Contains(path, "{") {
+		u.t.Fatalf("%s has a parameter that this test does not know", o)
+	}
+	switch o.String() {
+	case "POST /files/":
+		return u.do(o.method, path, nil, "Tus-Resumable", "1.0.0", "Upload-Length", "10")
+	case "PATCH /files/{id}":
+		return u.patch(path, 0, []byte("fLaC\x00\x00\x00\x22\x10\x00\x10\x00\x00\x00\x0c\x00"))
+	case "PATCH /v1/recordings/{id}":
+		return u.do(o.method, path, []byte(`{"title":"Mine"}`), "Content-Type", "application/json")
+	}
+	return u.do(o.method, path, nil, "Tus-Resumable", "1.0.0")
+}
+
+// owned gives somebody a recording that is ready, and an unfinished upload.
+func (u user) owned() (recordingID, uploadID string) {
+	u.t.Helper()
+	recordingID, _ = u.upload(makeFLAC(u.t), map[string]string{"title": "Theirs"})
+	if r := u.settled(recordingID); r.State != "ready" {
+		u.t.Fatalf("recording is %s (%s)", r.State, r.Reason)
+	}
+	url, _ := u.create(1000, nil)
+	return recordingID, url[strings.LastIndex(url, "/")+1:]
+}
+
+// Every documented operation exists and answers its owner as documented.
+func TestDocumentedOperationsAreRouted(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	u := s.user(t, "alice")
+	recordingID, uploadID := u.owned()
+	for _, o := range u.operations() {
+		if o.path == "/v1/events" { // TestEventSocketLogins
+			continue
+		}
+		got := u.perform(o, recordingID, uploadID)
+		if o.path == "/v1/recordings/{id}/reprocess" && got.status == http.StatusConflict {
+			continue // it is ready, so there is nothing to try again
+		}
+		if got.status >= 300 || !slices.Contains(o.statuses, fmt.Sprint(got.status)) {
+			t.Errorf("%s: %v; documented are %v", o, got, o.statuses)
+		}
+	}
+	metrics := string(u.do(http.MethodGet, s.admin+"/metrics", nil).body)
+	for _, o := range u.operations() {
+		route := o.path
+		if strings.HasPrefix(route, "/files/") {
+			route = "/files/"
+		}
+		if o.path != "/v1/events" && !strings.Contains(metrics, fmt.Sprintf(`reprise_http_requests_total{method="%s",route="%s",`, o.method, route)) {
+			t.Errorf("%s is not counted as a route of its own", o)
+		}
+	}
+	for _, path := range []string{"/v1/", "/v1/nothing", "/v1/recordings/" + recordingID + "/nothing"} {
+		if got := u.do(http.MethodGet, path, nil); got.status != http.StatusNotFound || got.code() != "not_found" {
+			t.Errorf("GET %s: %v", path, got)
+		}
+	}
+	for _, path := range []string{"/v1/recordings", "/files/" + uploadID, "/v1/me"} {
+		if got := u.do(http.MethodPut, path, nil); got.status != http.StatusMethodNotAllowed || got.header.Get("Allow") == "" {
+			t.Errorf("PUT %s: %v", path, got)
+		}
+	}
+}
+
+// What belongs to somebody else answers exactly as what never existed, and
+// nobody gets anything without a token.
+func TestStrangersLearnNothing(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	alice, bob := s.user(t, "alice"), s.user(t, "bob")
+	recordingID, uploadID := alice.owned()
+	const unknown = "01934b5e-7f3a-7cc1-9c1e-5a0f4f1d2b3c"
+	// Ids of the other kind are not known either.
+	for _, o := range alice.operations() {
+		if !strings.Contains(o.path, "{id}") {
+			continue
+		}
+		want := bob.perform(o, unknown, unknown)
+		if want.status != http.StatusNotFound || o.method != http.MethodHead && want.code() != "not_found" {
+			t.Errorf("%s of what never was: %v", o, want)
+		}
+		for _, ids := range [][2]string{{recordingID, uploadID}, {uploadID, recordingID}, {"x", "x"}, {strings.ToUpper(recordingID), strings.ToUpper(uploadID)}} {
+			got := bob.perform(o, ids[0], ids[1])
+			if diff := cmp.Diff(comparable(want), comparable(got)); diff != "" {
+				t.Errorf("%s of alice's, asked by bob (-never was +hers):\n%s", o, diff)
+			}
+		}
+	}
+	if r := alice.recording(recordingID); r.Title != "Theirs" || r.State != "ready" {
+		t.Errorf("bob has changed alice's recording: %+v", r)
+	}
+	if got := alice.head("/files/" + uploadID); got.status != http.StatusOK || got.header.Get("Upload-Offset") != "0" {
+		t.Errorf("bob has changed alice's upload: %v", got)
+	}
+	for _, list := range []string{"/v1/recordings", "/v1/uploads"} {
+		if got := get[page[struct{ ID string }]](bob, list); len(got.Items) != 0 {
+			t.Errorf("bob lists %v", got)
+		}
+	}
+	nobody := user{t: t, s: s}
+	for _, o := range alice.operations() {
+		if o.method == http.MethodOptions || o.path == "/v1/events" {
+			continue
+		}
+		got := nobody.perform(o, recordingID, uploadID)
+		if got.status != http.StatusUnauthorized || got.header.Get("WWW-Authenticate") == "" || o.method != http.MethodHead && got.code() != "unauthenticated" {
+			t.Errorf("%s without a token: %v", o, got)
+		}
+	}
+}
+
+// comparable is what of an answer must not depend on whose something is.
+func comparable(a answer) string {
+	header := a.header.Clone()
+	header.Del("Date")
+	header.Del("X-Request-Id")
+	text, err := json.MarshalIndent(header, "", " ")
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%d\n%s\n%s", a.status, text, a.body)
+}
+
+// The ways to say who one is on an event socket.
+func TestEventSocketLogins(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	u := s.user(t, "alice")
+	ticket := func() string {
+		var v struct{ Ticket string }
+		if err := json.Unmarshal(u.do(http.MethodPost, "/v1/events/ticket", nil).body, &v); err != nil {
+			t.Fatal(err)
+		}
+		return v.Ticket
+	}
+	used := ticket()
+	tests := []struct {
+		name         string
+		header       http.Header
+		subprotocols []string
+		first        map[string]string
+		want         websocket.StatusCode // 0: it is let in
+	}{
+		{"header", http.Header{"Authorization": {"Bearer " + u.token}}, nil, nil, 0},
+		{"ticket as subprotocol", nil, []string{"reprise.v1", "ticket." + used}, nil, 0},
+		{"used ticket", nil, []string{"reprise.v1", "ticket." + used}, nil, 4401},
+		{"token in the first message", nil, nil, map[string]string{"type": "auth", "token": u.token}, 0},
+		{"ticket in the first message", nil, nil, map[string]string{"type": "auth", "ticket": ticket()}, 0},
+		{"wrong token in the first message", nil, nil, map[string]string{"type": "auth", "token": u.token + "x"}, 4401},
+		{"subscribing as nobody", nil, nil, map[string]string{"type": "subscribe"}, 4401},
+	}
+	for _, tt := range tests { // in this order: a ticket is used up
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		c, _, err := websocket.Dial(ctx, s.url+"/v1/events", &websocket.DialOptions{HTTPClient: s.http, HTTPHeader: tt.header, Subprotocols: tt.subprotocols})
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		if tt.first != nil {
+			err = send(ctx, c, tt.first)
+		}
+		if err == nil {
+			// A connection that is closed already takes it or not; what counts is the answer.
+			_ = send(ctx, c, map[string]string{"type": "subscribe"})
+			_, _, err = c.Read(ctx)
+		}
+		if got := websocket.CloseStatus(err); tt.want == 0 && err != nil || tt.want != 0 && got != tt.want {
+			t.Errorf("%s: %v, want close code %d", tt.name, err, tt.want)
+		}
+		c.CloseNow()
+		cancel()
+	}
+	for query, status := range map[string]int{"?token=" + u.token: http.StatusBadRequest, "": http.StatusUpgradeRequired} {
+		if got := u.do(http.MethodGet, "/v1/events"+query, nil); got.status != status {
+			t.Errorf("GET /v1/events%.10s: %v", query, got)
+		}
+	}
+}
