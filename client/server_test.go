@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -22,7 +21,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/tus/tusd/v2/pkg/filestore"
 	"github.com/tus/tusd/v2/pkg/handler"
-	"github.com/tus/tusd/v2/pkg/memorylocker"
 	"golang.org/x/exp/slog"
 
 	"reprise/recording"
@@ -63,11 +61,12 @@ func newFakeServer(t *testing.T, change ...func(*fakeServer)) *fakeServer {
 	s.store = filestore.New(s.dir)
 	composer := handler.NewStoreComposer()
 	s.store.UseIn(composer)
-	memorylocker.New().UseIn(composer)
+	composer.UseLocker(&patientLocker{held: make(map[string]chan struct{})})
 	var err error
 	s.tus, err = handler.NewUnroutedHandler(handler.Config{
 		StoreComposer: composer, BasePath: "/files/",
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Logger:         slog.New(slog.NewTextHandler(io.Discard, nil)),
+		NetworkTimeout: 2 * quick().stall,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -75,6 +74,47 @@ func newFakeServer(t *testing.T, change ...func(*fakeServer)) *fakeServer {
 	s.http = httptest.NewServer(s)
 	t.Cleanup(s.http.Close)
 	return s
+}
+
+// patientLocker waits for the holder of a lock and never asks it to let go: how
+// tusd 2.10 does that is a data race between writeChunk and the asker.
+type patientLocker struct {
+	mu   sync.Mutex
+	held map[string]chan struct{}
+}
+
+type patientLock struct {
+	l  *patientLocker
+	id string
+}
+
+func (l *patientLocker) NewLock(id string) (handler.Lock, error) { return patientLock{l, id}, nil }
+
+func (k patientLock) Lock(ctx context.Context, _ func()) error {
+	for {
+		k.l.mu.Lock()
+		released, held := k.l.held[k.id]
+		if !held {
+			k.l.held[k.id] = make(chan struct{})
+		}
+		k.l.mu.Unlock()
+		if !held {
+			return nil
+		}
+		select {
+		case <-released:
+		case <-ctx.Done():
+			return handler.ErrLockTimeout
+		}
+	}
+}
+
+func (k patientLock) Unlock() error {
+	k.l.mu.Lock()
+	defer k.l.mu.Unlock()
+	close(k.l.held[k.id])
+	delete(k.l.held, k.id)
+	return nil
 }
 
 func (s *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -273,94 +313,4 @@ func sayEvent(ctx context.Context, conn *websocket.Conn, seq int64, id string, t
 		panic(err)
 	}
 	say(ctx, conn, string(message))
-}
-
-// proxy is a bad network: a TCP proxy that is told, for each connection, after
-// how many bytes towards the server to break it.
-type proxy struct {
-	listener net.Listener
-	target   string
-	limit    func(connection int) int64 // -1 for none
-	stall    bool                       // falls silent at the limit, instead of breaking
-	pause    time.Duration              // between reads of 16 KiB: slow
-
-	open  sync.WaitGroup
-	mu    sync.Mutex
-	conns []net.Conn
-}
-
-func newProxy(t *testing.T, p *proxy, target string) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.listener, p.target = listener, strings.TrimPrefix(target, "http://")
-	p.open.Go(p.serve)
-	t.Cleanup(func() {
-		_ = listener.Close()
-		p.mu.Lock()
-		for _, c := range p.conns {
-			_ = c.Close()
-		}
-		p.mu.Unlock()
-		p.open.Wait()
-	})
-	return "http://" + listener.Addr().String()
-}
-
-func (p *proxy) serve() {
-	for n := 0; ; n++ {
-		client, err := p.listener.Accept()
-		if err != nil {
-			return
-		}
-		server, err := net.Dial("tcp", p.target)
-		if err != nil {
-			_ = client.Close()
-			continue
-		}
-		p.mu.Lock()
-		p.conns = append(p.conns, client, server)
-		p.mu.Unlock()
-		limit := p.limit(n)
-		p.open.Go(func() { p.up(server, client, limit) })
-		p.open.Go(func() {
-			_, _ = io.Copy(client, server)
-			_ = client.Close()
-		})
-	}
-}
-
-func (p *proxy) up(server, client net.Conn, limit int64) {
-	defer server.Close()
-	buffer := make([]byte, 16<<10)
-	for limit != 0 {
-		n, err := client.Read(buffer)
-		if limit > 0 {
-			n = int(min(int64(n), limit))
-			limit -= int64(n)
-		}
-		if _, werr := server.Write(buffer[:n]); err != nil || werr != nil {
-			_ = client.Close()
-			return
-		}
-		time.Sleep(p.pause)
-	}
-	if p.stall {
-		_, _ = io.Copy(struct{ io.Writer }{io.Discard}, blocked{client})
-	}
-	_ = client.Close()
-}
-
-// blocked reads nothing until the connection is closed.
-type blocked struct{ conn net.Conn }
-
-func (b blocked) Read([]byte) (int, error) {
-	for {
-		time.Sleep(5 * time.Millisecond)
-		if err := b.conn.SetReadDeadline(time.Time{}); err != nil {
-			return 0, err
-		}
-	}
 }
