@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -144,17 +145,15 @@ func (c *Catalog) RescueJobs(ctx context.Context) (int, error) {
 	}
 	rescued := 0
 	for _, worker := range workers {
-		err := c.inTx(ctx, func(tx pgx.Tx) error {
-			var dead bool
-			if err := tx.QueryRow(ctx, "SELECT pg_try_advisory_xact_lock("+workerLockKey+")", worker).Scan(&dead); err != nil || !dead {
-				return err
+		for {
+			found, err := c.rescueOne(ctx, worker)
+			if err != nil {
+				return rescued, err
 			}
-			n, err := c.rescueFrom(ctx, tx, worker)
-			rescued += n
-			return err
-		})
-		if err != nil {
-			return rescued, err
+			if !found {
+				break
+			}
+			rescued++
 		}
 	}
 	return rescued, nil
@@ -165,46 +164,46 @@ func (c *Catalog) RescueJobs(ctx context.Context) (int, error) {
 // by want of memory, and decoders run in processes of their own.
 const maxDeaths = 10
 
-// rescueFrom requeues what a dead worker was running. It writes River's table
-// itself: River's own rescuer knows only time, and waits for an hour.
-func (c *Catalog) rescueFrom(ctx context.Context, tx pgx.Tx, worker string) (int, error) {
-	rows, err := tx.Query(ctx, `
-		UPDATE river_job SET
-			state = CASE WHEN attempt >= $2 AND attempt >= max_attempts THEN 'discarded' ELSE 'available' END::river_job_state,
-			finalized_at = CASE WHEN attempt >= $2 AND attempt >= max_attempts THEN now() END,
-			max_attempts = greatest(max_attempts, least(max_attempts + 1, $2)),
-			scheduled_at = now(),
-			errors = array_append(errors, jsonb_build_object('at', now(), 'attempt', attempt, 'error', 'the worker process died', 'trace', ''))
-		WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = $1
-		RETURNING kind, state::text, args`, worker, maxDeaths)
-	if err != nil {
-		return 0, err
-	}
-	type job struct {
-		kind, state string
-		args        json.RawMessage
-	}
-	jobs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (j job, err error) {
-		err = row.Scan(&j.kind, &j.state, &j.args)
-		return j, err
+// rescueOne requeues a job that the worker was running, if it is dead, and
+// reports whether there was one. One is a transaction: a verdict's event locks the
+// recording's owner, after which no other recording may be locked. It writes
+// River's table itself: River's own rescuer knows only time, and waits for an hour.
+func (c *Catalog) rescueOne(ctx context.Context, worker string) (found bool, err error) {
+	err = c.inTx(ctx, func(tx pgx.Tx) error {
+		var dead bool
+		if err := tx.QueryRow(ctx, "SELECT pg_try_advisory_xact_lock("+workerLockKey+")", worker).Scan(&dead); err != nil || !dead {
+			return err
+		}
+		var kind, state string
+		var args json.RawMessage
+		err := tx.QueryRow(ctx, `
+			UPDATE river_job SET
+				state = CASE WHEN attempt >= $2 AND attempt >= max_attempts THEN 'discarded' ELSE 'available' END::river_job_state,
+				finalized_at = CASE WHEN attempt >= $2 AND attempt >= max_attempts THEN now() END,
+				max_attempts = greatest(max_attempts, least(max_attempts + 1, $2)),
+				scheduled_at = now(),
+				errors = array_append(errors, jsonb_build_object('at', now(), 'attempt', attempt, 'error', 'the worker process died', 'trace', ''))
+			WHERE state = 'running' AND id = (
+				SELECT id FROM river_job WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = $1 LIMIT 1)
+			RETURNING kind, state::text, args`, worker, maxDeaths).Scan(&kind, &state, &args)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		found = true
+		if state != "discarded" || kind != (recording.StageJob{}).Kind() {
+			return nil
+		}
+		var job recording.StageJob
+		if err := json.Unmarshal(args, &job); err != nil {
+			return fmt.Errorf("read the arguments of a job: %w", err)
+		}
+		return c.verdict(ctx, tx, job.RecordingID, job.Stage, recording.StateFailed, recording.ReasonInternal,
+			"Processing this recording stopped the server's worker on every attempt.")
 	})
-	if err != nil {
-		return 0, err
-	}
-	for _, j := range jobs {
-		if j.state != "discarded" || j.kind != (recording.StageJob{}).Kind() {
-			continue
-		}
-		var args recording.StageJob
-		if err := json.Unmarshal(j.args, &args); err != nil {
-			return 0, fmt.Errorf("read the arguments of a job: %w", err)
-		}
-		if err := c.verdict(ctx, tx, args.RecordingID, args.Stage, recording.StateFailed, recording.ReasonInternal,
-			"Processing this recording stopped the server's worker on every attempt."); err != nil {
-			return 0, err
-		}
-	}
-	return len(jobs), nil
+	return found && err == nil, err
 }
 
 // JobCount says how many jobs of a kind are in a state, and since when the

@@ -14,21 +14,23 @@ import (
 // ExpireUploads ends unfinished uploads for which nothing came for too long and
 // returns how many. Their recordings are deleted and their bytes purged.
 func (c *Catalog) ExpireUploads(ctx context.Context, now time.Time) (int, error) {
-	expired := 0
+	total := 0
 	for {
 		n, err := c.expireSome(ctx, now)
-		expired += n
+		total += n
 		if err != nil || n == 0 {
-			return expired, err
+			return total, err
 		}
 	}
 }
 
+// expired is a recording whose upload has expired.
+type expired struct{ RecordingID, OwnerID uuid.UUID }
+
 // expireSome ends a bounded number of uploads, so that no transaction gets long.
 // It takes them one owner at a time: appending an event locks the owner's row.
 func (c *Catalog) expireSome(ctx context.Context, now time.Time) (int, error) {
-	type dead struct{ RecordingID, OwnerID uuid.UUID }
-	var list []dead
+	var list []expired
 	err := c.inTx(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
 			UPDATE uploads SET state = 'expired', epoch = epoch + 1, updated_at = $1
@@ -40,28 +42,35 @@ func (c *Catalog) expireSome(ctx context.Context, now time.Time) (int, error) {
 		if err != nil {
 			return err
 		}
-		if list, err = pgx.CollectRows(rows, pgx.RowToStructByPos[dead]); err != nil {
+		if list, err = pgx.CollectRows(rows, pgx.RowToStructByPos[expired]); err != nil {
 			return err
 		}
-		for _, d := range list {
-			if _, err := tx.Exec(ctx, `
-				UPDATE recordings SET state = 'deleted', deleted_at = $2, updated_at = $2, version = version + 1
-				WHERE id = $1`, d.RecordingID, now); err != nil {
-				return err
-			}
-			if err := c.enqueue(ctx, tx, recording.PurgeJob{RecordingID: d.RecordingID}, time.Time{}); err != nil {
-				return err
-			}
-			if err := appendEvent(ctx, tx, recording.NewEvent(d.OwnerID, d.RecordingID, recording.EventUploadExpired, now, nil)); err != nil {
-				return err
-			}
-		}
-		return nil
+		return c.deleteExpired(ctx, tx, list, now)
 	})
 	if err != nil {
 		return 0, err
 	}
 	return len(list), nil
+}
+
+func (c *Catalog) deleteExpired(ctx context.Context, tx pgx.Tx, list []expired, now time.Time) error {
+	for _, x := range list {
+		if _, err := tx.Exec(ctx, `
+			UPDATE recordings SET state = 'deleted', deleted_at = $2, updated_at = $2, version = version + 1
+			WHERE id = $1`, x.RecordingID, now); err != nil {
+			return err
+		}
+		if err := c.enqueue(ctx, tx, recording.PurgeJob{RecordingID: x.RecordingID}, time.Time{}); err != nil {
+			return err
+		}
+	}
+	// The events come after every recording: the first one locks the owner.
+	for _, x := range list {
+		if err := appendEvent(ctx, tx, recording.NewEvent(x.OwnerID, x.RecordingID, recording.EventUploadExpired, now, nil)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Purgeable says what may be deleted of a recording for good: everything of a
