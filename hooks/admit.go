@@ -109,10 +109,10 @@ func checkRecordedAt(meta map[string]string, r *recording.Recording) error {
 		return nil
 	}
 	at, err := time.Parse(time.RFC3339, meta["recordedAt"])
+	at = at.UTC() // before the look at the year: JSON has no year above 9999 (RFC 3339)
 	if err != nil || at.Year() < 1 || at.Year() > 9999 {
 		return metadataError("recordedAt is not a time such as 2026-05-01T18:30:00Z (RFC 3339)")
 	}
-	at = at.UTC()
 	r.RecordedAt = &at
 	return nil
 }

@@ -105,6 +105,7 @@ func TestAdmit(t *testing.T) {
 		"no language":           {nil, map[string]string{"language": "Portuguese of Brazil"}, recording.CodeInvalidMetadata},
 		"time":                  {nil, map[string]string{"recordedAt": "2026-05-01T18:30:00+02:00"}, ""},
 		"no time":               {nil, map[string]string{"recordedAt": "yesterday"}, recording.CodeInvalidMetadata},
+		"last year in its zone": {nil, map[string]string{"recordedAt": "9999-12-31T23:59:59-01:00"}, recording.CodeInvalidMetadata},
 		"story":                 {nil, map[string]string{"storyId": "0197f1d2-0000-7000-8000-000000000001"}, ""},
 		"no story":              {nil, map[string]string{"storyId": "1"}, recording.CodeInvalidMetadata},
 		"digest":                {nil, map[string]string{"sha256": strings.Repeat("aB", 32)}, ""},
