@@ -83,7 +83,8 @@ func (c *Catalog) HoldWorkerLock(ctx context.Context, clientID string) (release 
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(5 * time.Second)
+		// Without its lock the worker looks dead, and others take up its jobs.
+		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
 		for {
 			select {
@@ -98,7 +99,7 @@ func (c *Catalog) HoldWorkerLock(ctx context.Context, clientID string) (release 
 				return
 			case <-tick.C:
 			}
-			if conn != nil && conn.Ping(ctx) != nil {
+			if conn != nil && pingSoon(ctx, conn) != nil {
 				conn.Close(ctx)
 				conn = nil
 			}
@@ -108,6 +109,14 @@ func (c *Catalog) HoldWorkerLock(ctx context.Context, clientID string) (release 
 		}
 	}()
 	return func() { cancel(); <-done }, nil
+}
+
+// pingSoon fails too if no answer comes: TCP alone would take a quarter of an hour
+// to notice, and the database has let go of the lock long before.
+func pingSoon(ctx context.Context, conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return conn.Ping(ctx)
 }
 
 func (c *Catalog) lockWorker(ctx context.Context, clientID string) (*pgx.Conn, error) {
