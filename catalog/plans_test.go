@@ -1,0 +1,72 @@
+package catalog_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"reprise/catalog"
+	"reprise/recording"
+)
+
+// TestEveryQueryHasAnIndex runs what is asked often, or of every row, where the
+// database reads a whole table only if it has no other way.
+func TestEveryQueryHasAnIndex(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ctx := t.Context()
+	done, open := r.receive(r.alice), r.create(r.alice)
+	cfg := r.pool.Config().Copy()
+	cfg.ConnConfig.RuntimeParams["enable_seqscan"] = "off"
+	cfg.MaxConns = 1 // its statistics are those of all; and no method needs a second connection while it has one
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	must(t, err)
+	t.Cleanup(pool.Close)
+	c, err := catalog.New(catalog.Options{Pool: pool})
+	must(t, err)
+
+	scans := func() []string {
+		_, err := pool.Exec(ctx, `SELECT pg_stat_force_next_flush()`)
+		must(t, err)
+		rows, err := pool.Query(ctx, `SELECT relname || ' ' || seq_scan FROM pg_stat_user_tables ORDER BY 1`)
+		must(t, err)
+		list, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		must(t, err)
+		return list
+	}
+	page := recording.Page{Limit: 10, Before: recording.NewID()}
+	for name, run := range map[string]func() error{
+		"recordings":    func() error { _, err := c.Recordings(ctx, r.alice, page); return err },
+		"recording":     func() error { _, err := c.Recording(ctx, r.alice, done.RecordingID); return err },
+		"uploads":       func() error { _, err := c.ResumableUploads(ctx, r.alice, page); return err },
+		"upload":        func() error { _, err := c.FindUpload(ctx, r.alice, open.ID); return err },
+		"client id":     func() error { _, err := c.FindUploadByClientID(ctx, r.alice, "none"); return err },
+		"acquire":       func() error { _, _, err := c.AcquireUpload(ctx, open.ID, recording.Claim{}); return err },
+		"events":        func() error { _, err := c.EventsSince(ctx, r.alice, nil, 0, 10); return err },
+		"events of one": func() error { _, err := c.EventsSince(ctx, r.alice, []uuid.UUID{done.RecordingID}, 0, 10); return err },
+		"work":          func() error { _, err := c.Work(ctx, done.RecordingID); return err },
+		"known objects": func() error { _, err := c.KnownObjects(ctx, []string{done.ObjectKey}); return err },
+		"known uploads": func() error { _, err := c.KnownUploads(ctx, []uuid.UUID{done.ID}); return err },
+		"expire":        func() error { _, err := c.ExpireUploads(ctx, time.Now().Add(-1000*time.Hour)); return err },
+		"rescue":        func() error { _, err := c.RescueJobs(ctx); return err },
+		"count jobs":    func() error { _, err := c.JobCounts(ctx); return err },
+		"complete stage": func() error {
+			return c.CompleteStage(ctx, done.RecordingID, recording.StageStore, recording.StageResult{Next: recording.StageVerify})
+		},
+		"delete":      func() error { return c.DeleteRecording(ctx, r.alice, done.RecordingID) },
+		"purgeable":   func() error { _, err := c.Purgeable(ctx, done.RecordingID); return err },
+		"mark purged": func() error { return c.MarkPurged(ctx, done.RecordingID) },
+	} {
+		before := scans()
+		if err := run(); recording.CodeOf(err) != recording.CodeNotFound { // they come in any order, deletion too
+			must(t, err)
+		}
+		if diff := cmp.Diff(before, scans()); diff != "" {
+			t.Errorf("%s reads a whole table:\n%s", name, diff)
+		}
+	}
+}
