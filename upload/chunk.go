@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/tus/tusd/v2/pkg/handler"
@@ -19,11 +18,6 @@ import (
 // commitInterval is how often a long PATCH is committed: what a crash of the
 // server can cost a client to send again, however fast it sends.
 const commitInterval = 2 * time.Second
-
-// bufferBytes is what is read from the network at once.
-const bufferBytes = 256 << 10
-
-var buffers = sync.Pool{New: func() any { b := make([]byte, bufferBytes); return &b }}
 
 // WriteChunk appends a request's body to the upload. The bytes it returns are
 // committed; with an error, what was received before it is committed too as far
@@ -94,19 +88,23 @@ func (a *appender) closeWriter() {
 
 // copy appends src to its end and commits all of it.
 func (a *appender) copy(ctx context.Context, src io.Reader) error {
-	buf, hashing := buffers.Get().(*[]byte), buffers.Get().(*[]byte)
+	bufs := getBuffers(smallBuffers)
 	defer func() {
 		a.digest.wait()
-		buffers.Put(buf)
-		buffers.Put(hashing)
+		bufs.put()
 	}()
 	for {
-		n, err := src.Read(*buf)
+		buf := bufs.next()
+		n, err := src.Read(buf)
 		if n > 0 {
-			if err := a.append(ctx, (*buf)[:n]); err != nil {
+			if err := a.append(ctx, buf[:n]); err != nil {
 				return err
 			}
-			buf, hashing = hashing, buf
+		}
+		if n == len(buf) && bufs.pool == smallBuffers {
+			a.digest.wait()
+			bufs.put()
+			bufs = getBuffers(largeBuffers)
 		}
 		if errors.Is(err, io.EOF) {
 			return a.commit(ctx, true)

@@ -22,7 +22,7 @@ func restoreHash(state []byte) (hash.Hash, error) {
 
 // worthHashingAside is the size from which hashing beside the next read pays for
 // the hand-over.
-const worthHashingAside = 32 << 10
+const worthHashingAside = 16 << 10
 
 // digester hashes large pieces in a goroutine of its own, while the one that
 // feeds it writes them and reads the next: the digest then costs an upload no

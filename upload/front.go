@@ -203,8 +203,8 @@ func (b *interruptibleBody) interrupt(cause *recording.Error) {
 // discard reads to the end, for as long as something comes within each patience,
 // but no more than limit bytes.
 func (b *interruptibleBody) discard(limit int64, patience time.Duration) {
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
+	buf := smallBuffers.Get().(*[]byte)
+	defer smallBuffers.Put(buf)
 	for limit > 0 {
 		now := time.Now()
 		_ = b.control.SetReadDeadline(now.Add(patience))
