@@ -41,6 +41,7 @@ type rig struct {
 	catalog *catalog.Catalog
 	store   storage.Store
 	server  *upload.Server
+	handler http.Handler // server, behind the authentication
 	url     string
 	alice   uuid.UUID
 	bob     uuid.UUID
@@ -84,12 +85,13 @@ func newRigOn(t *testing.T, pool *pgxpool.Pool, store storage.Store, writers upl
 	r.bob, err = c.EnsureUser(t.Context(), "dev:bob")
 	must(t, err)
 	users := map[string]uuid.UUID{"alice": r.alice, "bob": r.bob}
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	r.handler = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if id, ok := users[req.Header.Get("Test-User")]; ok {
 			req = req.WithContext(auth.NewContext(req.Context(), auth.Principal{UserID: id}))
 		}
 		s.ServeHTTP(w, req)
-	}))
+	})
+	srv := httptest.NewServer(r.handler)
 	t.Cleanup(srv.Close)
 	r.url = srv.URL
 	return r
