@@ -17,7 +17,7 @@ run: ## install what is missing, build, and run a server for development
 	@exec bin/reprise dev
 
 .PHONY: demo
-demo: ## upload real speech to the running server over a line that breaks, and watch
+demo: ## upload real speech over a line that breaks, and watch; starts a server if none runs
 	@$(MAKE) --no-print-directory build
 	@exec scripts/demo.sh
 

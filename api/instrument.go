@@ -111,13 +111,13 @@ func (m *instrument) observe(r *http.Request, rec *responseRecorder, route strin
 	}
 	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Inc()
 	m.seconds.WithLabelValues(route, method, strconv.Itoa(status)).Observe(took.Seconds())
-	m.o.Logger.InfoContext(r.Context(), "Request served",
+	m.o.Logger.InfoContext(r.Context(), "request served",
 		slog.String("method", method),
 		slog.String("route", route),
 		slog.Int("status", status),
 		slog.Duration("duration", took),
 		slog.Int64("bytes", rec.bytes),
-		slog.String("request_id", RequestID(r.Context())),
+		slog.String("requestId", RequestID(r.Context())),
 	)
 }
 

@@ -102,8 +102,8 @@ func TestRequestsAreCountedTimedAndLogged(t *testing.T) {
 			t.Errorf("X-Request-Id %q", got)
 		}
 		want := map[string]any{
-			"level": "INFO", "msg": "Request served", "method": "GET", "route": "/v1/recordings/{id}", "status": 418.0,
-			"duration": 2e7, "bytes": 15.0, "request_id": "from-the-proxy.1",
+			"level": "INFO", "msg": "request served", "method": "GET", "route": "/v1/recordings/{id}", "status": 418.0,
+			"duration": 2e7, "bytes": 15.0, "requestId": "from-the-proxy.1",
 		}
 		if diff := cmp.Diff(want, i.lastLine(t)); diff != "" {
 			t.Error(diff)
@@ -198,7 +198,7 @@ func TestPanicAfterTheHeaderCutsTheConnection(t *testing.T) {
 			t.Errorf("%s looks complete", path)
 		}
 	}
-	if log := i.log.String(); strings.Count(log, "panic: ") != 1 || strings.Count(log, "Request served") != 2 {
+	if log := i.log.String(); strings.Count(log, "panic: ") != 1 || strings.Count(log, "request served") != 2 {
 		t.Errorf("log: %s", log)
 	}
 }

@@ -147,7 +147,7 @@ func (p *Problems) Of(ctx context.Context, err error) *Problem {
 	}
 	problem := newProblem(recording.CodeInternal, "Something went wrong on the server. If it stays so, report the id.")
 	problem.ID = rand.Text()
-	p.logger.ErrorContext(ctx, "Request failed", "error", err, "id", problem.ID, "request_id", RequestID(ctx))
+	p.logger.ErrorContext(ctx, "request failed", "error", err, "id", problem.ID, "requestId", RequestID(ctx))
 	return problem
 }
 
@@ -155,7 +155,7 @@ func (p *Problems) Of(ctx context.Context, err error) *Problem {
 // access log.
 func (p *Problems) logCause(ctx context.Context, problem *Problem, err *recording.Error) {
 	if problem.Status >= http.StatusInternalServerError {
-		p.logger.WarnContext(ctx, "Request could not be served", "error", err, "code", string(problem.Code), "request_id", RequestID(ctx))
+		p.logger.WarnContext(ctx, "request could not be served", "error", err, "code", string(problem.Code), "requestId", RequestID(ctx))
 	}
 }
 

@@ -10,13 +10,13 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/collectors/version"
 
 	"reprise/api"
 	"reprise/auth"
@@ -130,7 +130,7 @@ func serve(ctx context.Context, o Options, l listeners) (err error) {
 		failed:   make(chan error, 4),
 	}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		version.NewCollector("reprise"))
+		buildInfo(o.Version))
 	s.life.onStop("listeners", func(context.Context) error { l.close(); return nil })
 	defer func() { err = errors.Join(err, s.life.stop()) }()
 
@@ -167,10 +167,18 @@ func (s *server) publicURL() string {
 	return "http://" + s.listeners.public.Addr().String()
 }
 
+// defaultPoolSize is how many connections a process opens at the most, unless
+// pool_max_conns in the URL says otherwise. An upload needs one for a moment per
+// commit.
+const defaultPoolSize = 16
+
 func openPool(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, errors.New("REPRISE_DATABASE_URL can't be used: it is not a PostgreSQL URL") // the error quotes the password
+	}
+	if !strings.Contains(url, "pool_max_conns") {
+		cfg.MaxConns = defaultPoolSize
 	}
 	if cfg.ConnConfig.ConnectTimeout == 0 {
 		cfg.ConnConfig.ConnectTimeout = 5 * time.Second

@@ -35,6 +35,7 @@ func (c *Catalog) enqueue(ctx context.Context, tx pgx.Tx, args river.JobArgs, at
 		}
 	case recording.PurgeJob:
 		opts.Priority = 3 // people wait for stages, nobody waits for this
+		opts.MaxAttempts = storeAttempts
 	}
 	if _, err := c.jobs.InsertTx(ctx, tx, args, opts); err != nil {
 		return fmt.Errorf("enqueue %s: %w", args.Kind(), err)
@@ -226,8 +227,9 @@ type JobCount struct {
 // JobCounts counts the jobs that are not finished.
 func (c *Catalog) JobCounts(ctx context.Context) ([]JobCount, error) {
 	rows, err := c.pool.Query(ctx, `
-		SELECT kind, state::text, count(*), min(scheduled_at) FROM river_job
-		WHERE state IN ('available', 'pending', 'retryable', 'running', 'scheduled') GROUP BY kind, state`)
+		SELECT kind, state::text, count(*), min(CASE kind WHEN $1 THEN scheduled_at ELSE created_at END) FROM river_job
+		WHERE state IN ('available', 'pending', 'retryable', 'running', 'scheduled') GROUP BY kind, state`,
+		recording.PurgeJob{}.Kind()) // made long before it is due; of others a retry must not hide the age
 	if err != nil {
 		return nil, classify(err)
 	}

@@ -88,7 +88,15 @@ func CheckMigrated(ctx context.Context, pool *pgxpool.Pool) error {
 	if err != nil {
 		return fmt.Errorf("look up the database's migrations: %w", err)
 	}
-	if pending {
+	queue, err := rivermigrate.New(riverpgxv5.New(pool), nil)
+	if err != nil {
+		return fmt.Errorf("read the job queue's migrations: %w", err)
+	}
+	valid, err := queue.Validate(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("look up the job queue's migrations: %w", err)
+	}
+	if pending || !valid.OK {
 		return errors.New("the database is not up to date: run \"reprise migrate\" first")
 	}
 	return nil

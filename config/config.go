@@ -71,7 +71,7 @@ type Limits struct {
 	MaxDuration      time.Duration `setting:"REPRISE_MAX_DURATION" default:"6h" placeholder:"DURATION" help:"The longest recording that is accepted; a longer one is rejected."`
 	MinDuration      time.Duration `setting:"REPRISE_MIN_DURATION" default:"100ms" placeholder:"DURATION" help:"The shortest recording that is accepted; a shorter one is rejected."`
 	UploadExpiry     time.Duration `setting:"REPRISE_UPLOAD_EXPIRY" default:"168h" placeholder:"DURATION" help:"How long an unfinished upload is kept after its last byte came."`
-	DeletedRetention time.Duration `setting:"REPRISE_DELETED_RETENTION" default:"720h" placeholder:"DURATION" help:"How long the bytes of a deleted recording are kept. 0 removes them in the janitor's next round."`
+	DeletedRetention time.Duration `setting:"REPRISE_DELETED_RETENTION" default:"720h" placeholder:"DURATION" help:"How long the bytes of a deleted recording are kept. 0 removes them at once."`
 }
 
 // Processing is how much is processed at a time.

@@ -18,6 +18,8 @@ type metrics struct {
 	retries        *prometheus.CounterVec   // by stage: runs that were not the first
 	realTimeFactor prometheus.Histogram
 	rejected       *prometheus.CounterVec // by reason
+	failed         *prometheus.CounterVec // by reason
+	expired        prometheus.Counter
 	rescued        prometheus.Counter
 	swept          *prometheus.CounterVec // by kind
 }
@@ -38,6 +40,12 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "reprise_recordings_rejected_total", Help: "Recordings rejected by processing, by reason.",
 		}, []string{"reason"}),
+		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "reprise_recordings_failed_total", Help: "Recordings that failed for a fault of the server's, by reason.",
+		}, []string{"reason"}),
+		expired: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "reprise_uploads_expired_total", Help: "Unfinished uploads that nothing came for.",
+		}),
 		rescued: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "reprise_jobs_rescued_total", Help: "Jobs of dead workers that were taken up again.",
 		}),
@@ -45,7 +53,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Name: "reprise_janitor_deleted_total", Help: "What the janitor found to belong to nobody and deleted, by kind.",
 		}, []string{"kind"}),
 	}
-	for _, c := range []prometheus.Collector{m.stageSeconds, m.retries, m.realTimeFactor, m.rejected, m.rescued, m.swept} {
+	for _, c := range []prometheus.Collector{m.stageSeconds, m.retries, m.realTimeFactor, m.rejected, m.failed, m.expired, m.rescued, m.swept} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}

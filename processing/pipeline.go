@@ -112,6 +112,7 @@ func (p *pipeline) settle(ctx context.Context, job recording.StageJob, err error
 		if err := p.catalog.FailRecording(ctx, job.RecordingID, job.Stage, permanent.reason, permanent.detail); err != nil {
 			return outcomeError, fmt.Errorf("record the failure: %w", err)
 		}
+		p.metrics.failed.WithLabelValues(string(permanent.reason)).Inc()
 		return outcomeFailed, nil
 	case errors.Is(ctx.Err(), context.Canceled):
 		return outcomeStopped, err
@@ -126,6 +127,10 @@ func (p *pipeline) giveUp(ctx context.Context, job recording.StageJob, err error
 	// The attempt's own time may be over.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	return p.catalog.FailRecording(ctx, job.RecordingID, job.Stage, recording.ReasonInternal,
+	err = p.catalog.FailRecording(ctx, job.RecordingID, job.Stage, recording.ReasonInternal,
 		"The server could not process this recording; trying again later may help.")
+	if err == nil {
+		p.metrics.failed.WithLabelValues(string(recording.ReasonInternal)).Inc()
+	}
+	return err
 }

@@ -105,6 +105,7 @@ func (w *janitorWorker) Timeout(*river.Job[recording.JanitorJob]) time.Duration 
 
 func (w *janitorWorker) Work(ctx context.Context, _ *river.Job[recording.JanitorJob]) error {
 	res, err := w.janitor.RunOnce(ctx)
+	w.metrics.expired.Add(float64(res.ExpiredUploads))
 	for kind, n := range map[recording.StoredKind]int{
 		recording.StoredObject: res.Objects, recording.StoredParts: res.Parts, recording.StoredTemp: res.Temps,
 	} {

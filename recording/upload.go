@@ -16,7 +16,7 @@ const (
 	UploadReceived   UploadState = "received"   // every byte is durable in parts
 	UploadStored     UploadState = "stored"     // the object exists with exactly these bytes
 	UploadRefused    UploadState = "refused"    // its first bytes are not audio
-	UploadTerminated UploadState = "terminated" // the owner gave it up
+	UploadTerminated UploadState = "terminated" // the owner gave it up, or deleted its recording
 	UploadExpired    UploadState = "expired"    // nothing came for too long
 )
 

@@ -73,7 +73,7 @@ export REPRISE_SERVER=$server
 ffmpeg -v error -i testdata/speech.flac -ar 48000 -c:a pcm_s16le "$work/speech.wav"
 
 step 'Uploading a minute of speech; the connection is cut at 40%'
-bin/reprise upload --wait --cut-at 40% --title 'Telephone prompts' "$work/speech.wav" | tee "$work/result"
+bin/reprise upload --wait --cut-at 40% --limit-rate 2MiB --title 'Telephone prompts' "$work/speech.wav" | tee "$work/result"
 
 audio=$(awk '$1 == "aac" { print $2 }' "$work/result")
 [[ -n $audio ]] || fail 'the recording has nothing to play'

@@ -23,6 +23,7 @@ type uploadCommand struct {
 	TokenFile string        `group:"Server:" setting:"REPRISE_TOKEN_FILE" placeholder:"FILE" help:"A file with the token in it. Without either, and with a server on this machine, .reprise/token, which \"reprise dev\" writes."`
 	RetryFor  time.Duration `group:"Server:" default:"2m" placeholder:"DURATION" help:"How long to go on when nothing gets through. A server that has never answered is given up sooner."`
 	Chunk     config.Bytes  `group:"Server:" default:"16MiB" placeholder:"SIZE" help:"The most that one request carries, such as 512KiB or 16MiB."`
+	LimitRate config.Bytes  `group:"Server:" placeholder:"SIZE" help:"The most bytes a second that are sent, all files together."`
 	Parallel  int           `group:"Server:" default:"1" placeholder:"COUNT" help:"How many files are uploaded at once, at most 16."`
 
 	Title    string `group:"Recording:" placeholder:"TEXT" help:"What to call the recording, if it is one file."`
@@ -55,7 +56,7 @@ func (c *uploadCommand) Run(ctx context.Context, p *program, sources *config.Sou
 		Files: c.Files, Server: c.Server, Token: string(c.Token), TokenFile: c.TokenFile,
 		Title: c.Title, Language: c.Language,
 		Again: c.Again, Wait: c.Wait, JSON: c.JSON,
-		Parallel: c.Parallel, ChunkBytes: int64(c.Chunk), RetryFor: c.RetryFor, CutAt: c.CutAt,
+		Parallel: c.Parallel, ChunkBytes: int64(c.Chunk), RetryFor: c.RetryFor, MaxBytesPerSecond: int64(c.LimitRate), CutAt: c.CutAt,
 		Version: readVersion().Version, Stdout: p.stdout, Stderr: p.stderr,
 	})
 	if err != nil {

@@ -42,7 +42,8 @@ CREATE TABLE recordings (
 
 -- Ids are UUIDv7, so their order is the order of creation.
 CREATE INDEX recordings_list ON recordings (owner_id, id DESC) WHERE state <> 'deleted';
-CREATE INDEX recordings_unpurged ON recordings (deleted_at) WHERE state = 'deleted' AND purged_at IS NULL;
+-- The janitor asks whose every object is, by its key.
+CREATE INDEX recordings_object ON recordings (object_key) WHERE purged_at IS NULL;
 
 CREATE TABLE uploads (
     id               uuid PRIMARY KEY,

@@ -114,7 +114,7 @@ func (t *Tools) judge(err error, o outcome, said *report) error {
 func (t *Tools) renderArgs(path string, media recording.Media) []string {
 	graph := "[0:a:0]asplit=2[stamped][raw];" +
 		"[raw]asetpts=N/SR/TB,asplit=3[aac][opus][pcm];" +
-		"[pcm]ebur128=peak=true:framelog=verbose,silencedetect=noise=-50dB:d=1[measured]"
+		"[pcm]ebur128=peak=true:framelog=verbose,silencedetect=noise=-50dB:d=0.4[measured]"
 	channels := min(media.Channels, 2)
 	aacRate := renditionRate(media.SampleRateHz)
 	// Up to 64 kbit/s a channel, and 4 bits a sample: a low rate needs less, and
