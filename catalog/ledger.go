@@ -89,11 +89,14 @@ func (c *Catalog) CreateUpload(ctx context.Context, n recording.NewUpload) (u re
 		u, err = oneUpload(ctx, tx, `SELECT `+uploadColumns+` FROM uploads u WHERE u.id = $1`, n.UploadID)
 		return err
 	})
-	if errors.Is(err, errTaken) {
-		u, err = c.FindUploadByClientID(ctx, n.OwnerID, n.ClientID)
-		return u, false, err
+	if !errors.Is(err, errTaken) {
+		return u, err == nil, err
 	}
-	return u, err == nil, err
+	u, err = c.FindUploadByClientID(ctx, n.OwnerID, n.ClientID)
+	if errors.Is(err, recording.ErrNotFound) { // it has just ended, so the ClientID is free
+		return c.CreateUpload(ctx, n)
+	}
+	return u, false, err
 }
 
 // FindUpload returns an upload of this owner.
