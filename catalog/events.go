@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -13,6 +14,10 @@ import (
 
 // eventChannel is the NOTIFY channel that wakes the event hubs of all replicas.
 const eventChannel = "reprise_events"
+
+// listenPatience is how long nothing may come before Listen asks whether the
+// connection is alive.
+const listenPatience = 10 * time.Second
 
 // appendEvent stores a milestone with its owner's next sequence number and
 // wakes the hubs at commit. It locks the owner's row, so it comes last in its
@@ -84,10 +89,18 @@ func (c *Catalog) Listen(ctx context.Context, started func(), handle func(payloa
 	}
 	started()
 	for {
-		n, err := conn.WaitForNotification(ctx)
+		wait, cancel := context.WithTimeout(ctx, listenPatience)
+		n, err := conn.WaitForNotification(wait)
+		quiet := wait.Err() != nil && ctx.Err() == nil
+		cancel()
+		if err != nil && quiet {
+			err = pingSoon(ctx, conn)
+		}
 		if err != nil {
 			return classify(err)
 		}
-		handle(n.Payload)
+		if n != nil {
+			handle(n.Payload)
+		}
 	}
 }

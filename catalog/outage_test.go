@@ -1,6 +1,7 @@
 package catalog_test
 
 import (
+	"context"
 	"io"
 	"net"
 	"strconv"
@@ -136,4 +137,31 @@ func TestWorkerLockOnSilentNetwork(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	t.Error("the silent connection was not given up within 20 seconds")
+}
+
+// TestListenOnSilentNetwork: whoever listens learns that nothing can come any
+// more, and connects again.
+func TestListenOnSilentNetwork(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	c, network := throughNetwork(t, r)
+	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+	defer cancel()
+	heard := make(chan string, 10)
+	ended := make(chan error, 1)
+	started := make(chan struct{})
+	go func() {
+		ended <- c.Listen(ctx, func() { close(started) }, func(payload string) { heard <- payload })
+	}()
+	<-started
+	time.Sleep(time.Second)
+	must(t, r.Notify(ctx, "first"))
+	if got := <-heard; got != "first" {
+		t.Errorf("heard %q", got)
+	}
+	network.silent.Store(true)
+	<-ended
+	if ctx.Err() != nil {
+		t.Error("a silent connection was listened to for 25 seconds")
+	}
 }
