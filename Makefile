@@ -43,7 +43,7 @@ lint: ## check format, vet and staticcheck
 .PHONY: bench
 bench: ## measure against stock tusd and bare ffmpeg
 	@scripts/setup.sh run
-	go run ./internal/testenv -durable -- go test -run '^$$' -bench . -benchtime 1x -timeout 1h ./bench/...
+	go run ./internal/testenv -durable -- go test -run '^$$' -bench . -benchtime 1x -timeout 1h ./bench ./processing/ffmpeg
 
 .PHONY: build
 build: ## build bin/reprise

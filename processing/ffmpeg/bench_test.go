@@ -17,7 +17,7 @@ import (
 //
 // It measures the whole process: run it alone.
 func BenchmarkRender(b *testing.B) {
-	const minutes = 2
+	const minutes = 10
 	path := makeFile(b, "long.wav", []string{"-stream_loop", "-1", "-i", "../../testdata/speech.flac"},
 		"-t", strconv.Itoa(60*minutes), "-ar", "44100", "-ac", "2", "-c:a", "pcm_s16le")
 	tools := newTools(b, Options{})
