@@ -235,6 +235,15 @@ func (p *phone) do(ctx context.Context, method, path string, header http.Header,
 	return res, nil
 }
 
+// reprocess has a failed recording processed again.
+func (p *phone) reprocess(w *world) {
+	w.t.Logf("recording %s failed and is tried again", p.recording)
+	path := "/v1/recordings/" + p.recording.String() + "/reprocess"
+	if status, err := p.status(context.Background(), http.MethodPost, path); err != nil || status >= 300 && status != http.StatusConflict {
+		w.t.Fatalf("POST %s was answered with %d, %v", path, status, err)
+	}
+}
+
 // fetch returns the body of a GET that must succeed.
 func (p *phone) fetch(ctx context.Context, path string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.base()+path, nil)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -32,9 +33,24 @@ type server struct {
 // dies or stops there: see package failpoint.
 func (w *world) launch(name, point string) *server {
 	w.t.Helper()
+	s := w.spawn(name, point)
+	select {
+	case at := <-s.log.serving:
+		s.serves(at)
+	case <-s.ended:
+		w.t.Fatalf("%s did not start: %v\n%s", name, s.cmd.ProcessState, s.log.tail(20))
+	case <-time.After(patience):
+		w.t.Fatalf("%s did not serve in time", name)
+	}
+	return s
+}
+
+// spawn starts a server and waits for nothing.
+func (w *world) spawn(name, point string) *server {
+	w.t.Helper()
 	s := &server{t: w.t, name: name, log: &serverLog{serving: make(chan addresses, 1), hit: make(chan struct{})}, ended: make(chan struct{})}
 	s.cmd = exec.Command(program(w.t), "serve")
-	s.cmd.Env = append(w.env(), "REPRISE_FAILPOINT="+point)
+	s.cmd.Env = append(w.env(name), "REPRISE_FAILPOINT="+point)
 	s.cmd.Stderr = s.log
 	s.cmd.WaitDelay = 5 * time.Second
 	if err := s.cmd.Start(); err != nil {
@@ -50,16 +66,10 @@ func (w *world) launch(name, point string) *server {
 			w.t.Logf("the end of the log of %s (%s):\n%s", name, point, s.log.tail(80))
 		}
 	})
-	select {
-	case at := <-s.log.serving:
-		s.url, s.admin = at.PublicURL, "http://"+at.Admin
-	case <-s.ended:
-		w.t.Fatalf("%s did not start: %v\n%s", name, s.cmd.ProcessState, s.log.tail(20))
-	case <-time.After(patience):
-		w.t.Fatalf("%s did not serve in time", name)
-	}
 	return s
 }
+
+func (s *server) serves(at addresses) { s.url, s.admin = at.PublicURL, "http://"+at.Admin }
 
 // kill ends the server without a warning, if it still runs.
 func (s *server) kill() {
@@ -80,6 +90,15 @@ func (s *server) stop() {
 		s.t.Errorf("%s ended with %v", s.name, s.cmd.ProcessState)
 	}
 	s.sane()
+}
+
+func (s *server) hasEnded() bool {
+	select {
+	case <-s.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 // awaitDeath waits until the server has killed itself at its point.
@@ -185,15 +204,23 @@ func (l *serverLog) tail(lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-// env is the environment of a server in this world.
-func (w *world) env() []string {
+// env is the environment of a server in this world. Its name is also that of its
+// connections to the database.
+func (w *world) env(name string) []string {
+	database, err := url.Parse(w.databaseURL)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	query := database.Query()
+	query.Set("application_name", name)
+	database.RawQuery = query.Encode()
 	return []string{
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + os.Getenv("HOME"),
 		"GORACE=halt_on_error=0",
 		"REPRISE_ADDR=127.0.0.1:0",
 		"REPRISE_ADMIN_ADDR=127.0.0.1:0",
-		"REPRISE_DATABASE_URL=" + w.databaseURL,
+		"REPRISE_DATABASE_URL=" + database.String(),
 		"REPRISE_STORAGE_URL=file://" + w.root,
 		"REPRISE_AUTH=dev",
 		"REPRISE_DEV_KEY=" + fmt.Sprintf("%x", w.key),

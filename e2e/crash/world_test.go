@@ -29,6 +29,7 @@ type world struct {
 	pool        *pgxpool.Pool
 	root        string // of the storage
 	key         []byte
+	mayFail     bool // workers die so often that a recording may fail, and is tried again
 
 	mu      sync.Mutex
 	servers []*server // where phones go, in turns
@@ -67,11 +68,18 @@ func (w *world) use(servers ...*server) {
 	w.servers = servers
 }
 
+// base is the server whose turn it is, of those that have not ended.
 func (w *world) base() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.turn++
-	return w.servers[w.turn%len(w.servers)].url
+	var s *server
+	for range w.servers {
+		w.turn++
+		if s = w.servers[w.turn%len(w.servers)]; !s.hasEnded() {
+			break
+		}
+	}
+	return s.url
 }
 
 // phone returns somebody with a file to upload.
@@ -105,6 +113,13 @@ func (w *world) begin(phones ...*phone) (wait func()) {
 			}
 		}
 	}
+}
+
+// cut closes the database connections of a server, or of all with "".
+func (w *world) cut(name string) int {
+	w.t.Helper()
+	return query[int](w, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+		WHERE datname = current_database() AND backend_type = 'client backend' AND application_name <> $1 AND ($2 = '' OR application_name = $2)`, observer, name)
 }
 
 // eventually waits until done says so.

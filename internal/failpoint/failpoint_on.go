@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 var hits atomic.Int64
@@ -34,6 +35,7 @@ func Hit(name string) {
 	fmt.Fprintf(os.Stderr, "failpoint %s\n", name)
 	if stop {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		time.Sleep(50 * time.Millisecond) // the signal may reach another thread first
 		return
 	}
 	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)

@@ -1,0 +1,127 @@
+package crash
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+)
+
+// TestReplicas lets phones talk to two servers in turns. One dies in the middle
+// of a stage: the other does its job again.
+func TestReplicas(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, b := w.launch("a", "stage.transcode.done"), w.launch("b", "")
+	w.use(a, b)
+	var phones []*phone
+	for i := 0; !a.hasEnded(); i++ { // until it is a that gets the job
+		p := w.phone(fmt.Sprintf("user%d", i%2), wav(t, i*1000, clipSeconds, 2), way{chunk: chunksOf(100 << 10)})
+		phones = append(phones, p)
+		w.begin(p)()
+	}
+	a.awaitDeath()
+	since := time.Now()
+	w.use(b)
+	w.awaitReady(phones...)
+	t.Logf("%d recordings are ready %v after the death of a worker", len(phones), time.Since(since).Round(time.Millisecond))
+	w.finish([]*server{b}, phones...)
+}
+
+// TestStaleWriter stops a server in the middle of a request, lets the phone go on
+// with another one, and wakes the first up afterwards: what it still does must
+// change nothing.
+func TestStaleWriter(t *testing.T) {
+	t.Parallel()
+	for _, point := range []string{
+		"create.done", "part.created", "patch.written#2", "part.synced#2", "patch.flushed#2", "patch.committed#2", "patch.received",
+		"tx.commit#2", // the last byte's: it holds the rows of upload, recording and owner
+	} {
+		t.Run(label("at", []string{point}), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			b := w.launch("b", "") // first, so that its janitor has run
+			w.eventually("the janitor has run", func() bool {
+				return query[int](w, `SELECT count(*) FROM river_job WHERE kind = 'janitor' AND state = 'completed'`) == 1
+			})
+			a := w.start("a", "stop:"+point)
+			p := w.phone("alice", wav(t, 0, clipSeconds, clipUpsampled), way{
+				chunk:   chunksOf(900 << 10),
+				timeout: func() (time.Duration, bool) { return 2 * time.Second, true },
+			})
+			wait := w.begin(p)
+			a.awaitStop()
+			stopped := time.Now()
+			w.use(b)
+			wait()
+			w.awaitReady(p)
+			t.Logf("ready %v after the other server stopped", time.Since(stopped).Round(time.Millisecond))
+			a.thaw()
+			w.awaitServing(a, p)
+			w.use(a, b)
+			w.finish([]*server{a, b}, p)
+		})
+	}
+}
+
+// TestStaleWorker stops a server in the middle of a stage, takes its connections
+// to the database from it, as a partition of the network would, lets another
+// server do the job, and wakes the first up afterwards.
+func TestStaleWorker(t *testing.T) {
+	t.Parallel()
+	for _, point := range []string{
+		"stage.store.before", "part.sealed", "object.named", "stage.verify.before", "parts.removed", "temp.written#2", "stage.transcode.done", "tx.commit#10",
+	} {
+		t.Run(label("at", []string{point}), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			p := w.phone("alice", wav(t, 0, clipSeconds, clipUpsampled), way{})
+			a := w.start("a", "stop:"+point)
+			w.begin(p)()
+			a.awaitStop()
+			w.cut("a")
+			b := w.launch("b", "")
+			w.use(b)
+			w.awaitReady(p)
+			a.thaw()
+			w.awaitServing(a, p)
+			w.use(a, b)
+			w.finish([]*server{a, b}, p)
+		})
+	}
+}
+
+// TestRandomStops stops one of two servers for a while, again and again, while
+// phones talk to both.
+func TestRandomStops(t *testing.T) {
+	t.Parallel()
+	rng := randomness(t)
+	w := newWorld(t)
+	servers := []*server{w.launch("a", ""), w.launch("b", "")}
+	w.use(servers...)
+	load := w.startLoad(rng, 4)
+	stops := rounds(4, 60)
+	for range stops {
+		time.Sleep(time.Duration(200+rng.IntN(600)) * time.Millisecond)
+		s := servers[rng.IntN(2)]
+		s.freeze()
+		time.Sleep(time.Duration(100+rng.IntN(3000)) * time.Millisecond)
+		s.thaw()
+	}
+	phones := load.end()
+	w.finish(servers, phones...)
+	t.Logf("%d stops, %d uploads", stops, len(phones))
+}
+
+// awaitServing waits until a server that was stopped says that it is ready.
+func (w *world) awaitServing(s *server, p *phone) {
+	w.t.Helper()
+	w.eventually(s.name+" is ready", func() bool {
+		res, err := p.http.Get(s.admin + "/readyz")
+		if err != nil {
+			return false
+		}
+		res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	})
+}
