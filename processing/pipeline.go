@@ -70,7 +70,8 @@ func (p *pipeline) find(name recording.Stage) (stage, recording.Stage, error) {
 		}
 		return st, "", nil
 	}
-	return nil, "", fmt.Errorf("there is no stage %q in this version", name)
+	// A newer replica has enqueued it; in a rolling deployment one of those takes it.
+	return nil, "", recording.Errorf(recording.CodeUnavailable, "There is no stage %q in this version.", name)
 }
 
 // run runs a stage in a folder of its own, within its deadline. A panic is an

@@ -3,8 +3,10 @@ package processing
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -130,4 +132,25 @@ func newTestPipeline(t *testing.T, c Catalog, stages ...stage) *pipeline {
 		t.Fatal(err)
 	}
 	return &pipeline{catalog: c, stages: stages, dir: dir, metrics: m, log: slog.New(slog.DiscardHandler)}
+}
+
+// Outages take up no attempt: a storage that is full, a database that is away, a
+// stage that only a newer replica knows.
+func TestOutages(t *testing.T) {
+	t.Parallel()
+	_, _, unknown := (&pipeline{}).find("later")
+	for name, tt := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"unknown stage": {unknown, true},
+		"full storage":  {fmt.Errorf("put: %w", &recording.Error{Code: recording.CodeStorageFull}), true},
+		"full disk":     {&os.PathError{Op: "write", Err: syscall.ENOSPC}, true},
+		"database away": {&recording.Error{Code: recording.CodeUnavailable}, true},
+		"decoder crash": {errors.New("ffmpeg: signal: segmentation fault"), false},
+	} {
+		if got := isOutage(tt.err); got != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
 }
