@@ -221,6 +221,9 @@ func (s *Service) rescueLoop(ctx context.Context) {
 		if _, err := s.RescueOnce(ctx); err != nil && ctx.Err() == nil {
 			s.log.ErrorContext(ctx, "jobs of dead workers could not be rescued", slog.Any("error", err))
 		}
+		if err := s.dir.removeDead(); err != nil {
+			s.log.ErrorContext(ctx, "files of dead workers could not be removed", slog.Any("error", err))
+		}
 		select {
 		case <-ctx.Done():
 			return

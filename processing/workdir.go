@@ -76,6 +76,22 @@ func lockFile(path string, how int) (*os.File, error) {
 	return f, nil
 }
 
+// removeDead removes what dead processes left in the folder that this one shares
+// with them. An original there is a second name of the object: a recording that is
+// deleted keeps its bytes until this is gone, too.
+func (d *workDir) removeDead() error {
+	parent := filepath.Dir(d.path)
+	turn, err := lockFile(filepath.Join(parent, lockName), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) { // another process is at it
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer turn.Close()
+	return removeLeftOvers(parent)
+}
+
 // make returns a new empty folder. The caller removes it.
 func (d *workDir) make() (string, error) { return os.MkdirTemp(d.path, "job-*") }
 
