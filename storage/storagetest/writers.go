@@ -234,31 +234,31 @@ func (s *suite) smallUpload(seed byte, adopt bool) error {
 	for epoch := range int64(2) {
 		w, err := s.store.NewWriter(s.ctx, u.id, epoch+1, parts, adopt)
 		if err != nil {
-			return fmt.Errorf("NewWriter: %w", err)
+			return fmt.Errorf("new writer: %w", err)
 		}
 		for range 4 {
 			if _, err := w.Write(pattern(seed, 10_000)); err != nil {
-				return fmt.Errorf("Write: %w", err)
+				return fmt.Errorf("write: %w", err)
 			}
 		}
 		flushed, err := w.Flush(s.ctx)
 		if err != nil {
-			return fmt.Errorf("Flush: %w", err)
+			return fmt.Errorf("flush: %w", err)
 		}
 		if epoch > 0 && adopt {
 			parts = nil
 		}
 		parts = append(parts, flushed...)
 		if err := w.Close(); err != nil {
-			return fmt.Errorf("Close: %w", err)
+			return fmt.Errorf("close: %w", err)
 		}
 	}
 	if err := s.store.Assemble(s.ctx, u.id, u.key, parts); err != nil {
-		return fmt.Errorf("Assemble: %w", err)
+		return fmt.Errorf("assemble: %w", err)
 	}
 	object, err := s.store.Open(s.ctx, u.key)
 	if err != nil {
-		return fmt.Errorf("Open: %w", err)
+		return fmt.Errorf("open: %w", err)
 	}
 	if got := object.Info().SizeBytes; got != 80_000 {
 		return fmt.Errorf("the object has %d bytes of 80000", got)
