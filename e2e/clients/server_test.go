@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -27,6 +30,7 @@ type server struct {
 	url   string // of the public listener
 	line  string // the same, as tus clients reach it
 	admin string // http://host:port of the admin listener
+	disk  string // the folder of its storage
 	http  *http.Client
 	key   []byte
 	log   *logText
@@ -36,11 +40,11 @@ type server struct {
 // when the test ends. change may change its configuration.
 func newServer(t *testing.T, change ...func(*config.Config)) *server {
 	t.Helper()
-	s := &server{key: bytes.Repeat([]byte{7}, 32), log: &logText{}, http: &http.Client{Transport: &http.Transport{}, Timeout: patience}}
+	s := &server{key: bytes.Repeat([]byte{7}, 32), log: &logText{}, disk: t.TempDir(), http: &http.Client{Transport: &http.Transport{}, Timeout: patience}}
 	cfg := config.Default()
 	cfg.Addr, cfg.AdminAddr = "127.0.0.1:0", "127.0.0.1:0"
 	cfg.DatabaseURL = config.Secret(pgtest.NewURL(t))
-	cfg.StorageURL = "file://" + t.TempDir()
+	cfg.StorageURL = "file://" + s.disk
 	cfg.DevKey = config.Secret(hex.EncodeToString(s.key))
 	for _, c := range change {
 		c(&cfg)
@@ -75,6 +79,27 @@ func newServer(t *testing.T, change ...func(*config.Config)) *server {
 		t.Fatalf("the server did not start: %v", err)
 	}
 	return s
+}
+
+// stored lists the files in storage that belong to an upload or a recording.
+func (s *server) stored(t *testing.T) []string {
+	t.Helper()
+	var files []string
+	for _, folder := range []string{"parts", "objects"} {
+		err := filepath.WalkDir(filepath.Join(s.disk, folder), func(path string, entry fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) { // removed meanwhile
+				return nil
+			}
+			if err == nil && !entry.IsDir() {
+				files = append(files, path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return files
 }
 
 // user returns somebody with a valid token.
