@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -35,6 +36,7 @@ type phone struct {
 	sent      int64 // the server can't have more than this
 	declared  bool  // the server knows the length
 	retries   int
+	gaveUp    bool // a request of its own may still be on the way
 }
 
 // way is how a phone uploads.
@@ -43,7 +45,7 @@ type way struct {
 	chunk      func() int                        // size of the next request's body; nil means everything that is left
 	inCreation bool                              // the first bytes come with the creation
 	length     lengthWay                         // when the length is said
-	pace       func(bytes int)                   // called while a body is sent, after so many bytes; may be nil
+	pace       func() func(bytes int)            // makes what is called while a body is sent, after so many bytes; may be nil
 	timeout    func() (d time.Duration, ok bool) // of a request, after which the phone gives up and resumes; may be nil
 }
 
@@ -205,7 +207,7 @@ func (p *phone) do(ctx context.Context, method, path string, header http.Header,
 			defer cancel()
 		}
 	}
-	req, err := http.NewRequestWithContext(ctx, method, p.base()+path, &pacedReader{bytes.NewReader(body), p.way.pace})
+	req, err := http.NewRequestWithContext(ctx, method, p.base()+path, p.paced(body))
 	if err != nil {
 		return nil, err
 	}
@@ -219,6 +221,7 @@ func (p *phone) do(ctx context.Context, method, path string, header http.Header,
 	p.sent = max(p.sent, p.told+int64(len(body)))
 	res, err := p.http.Do(req)
 	if err != nil {
+		p.gaveUp = p.gaveUp || errors.Is(err, context.DeadlineExceeded)
 		return nil, err
 	}
 	defer res.Body.Close()
@@ -228,6 +231,9 @@ func (p *phone) do(ctx context.Context, method, path string, header http.Header,
 	}
 	switch {
 	case res.StatusCode == http.StatusServiceUnavailable && res.Header.Get("Retry-After") != "":
+		return nil, fmt.Errorf("%s: %s", res.Status, text)
+	case res.StatusCode == http.StatusConflict && p.gaveUp && strings.Contains(string(text), `"code":"upload_taken_over"`):
+		// By one of its own requests that came to a server late.
 		return nil, fmt.Errorf("%s: %s", res.Status, text)
 	case res.StatusCode >= 400:
 		return nil, violated("%s %s was answered with %s: %s", method, path, res.Status, text)
@@ -272,6 +278,14 @@ func (p *phone) fetchJSON(ctx context.Context, path string, into any) error {
 	return json.Unmarshal(text, into)
 }
 
+// paced returns a body that the server gets at the phone's pace.
+func (p *phone) paced(body []byte) io.Reader {
+	if p.way.pace == nil {
+		return bytes.NewReader(body)
+	}
+	return &pacedReader{bytes.NewReader(body), p.way.pace()}
+}
+
 // pacedReader calls pace while it is read.
 type pacedReader struct {
 	*bytes.Reader
@@ -279,9 +293,6 @@ type pacedReader struct {
 }
 
 func (r *pacedReader) Read(p []byte) (int, error) {
-	if r.pace == nil {
-		return r.Reader.Read(p)
-	}
 	n, err := r.Reader.Read(p[:min(len(p), 64<<10)])
 	if n > 0 {
 		r.pace(n)

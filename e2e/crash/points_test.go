@@ -18,7 +18,7 @@ func TestEveryPoint(t *testing.T) {
 	t.Parallel()
 	pieces := way{name: "in pieces", chunk: chunksOf(900 << 10)}
 	atOnce := way{name: "with its creation", inCreation: true}
-	slowly := way{name: "slowly", pace: pauseOnce(1<<20, 2300*time.Millisecond)} // longer than a request goes without a commit
+	slowly := way{name: "slowly", pace: pauseAfter(1<<20, 2300*time.Millisecond)} // longer than a request goes without a commit
 	lengthLast := way{name: "length with the last bytes", chunk: chunksOf(1200 << 10), length: lengthLast}
 	lengthAfter := way{name: "length after the last bytes", length: lengthAfter}
 	type points []string // of one server after the other
@@ -62,12 +62,19 @@ func killAt(t *testing.T, way way, points []string) {
 	p := w.phone("alice", wav(t, 0, clipSeconds, clipUpsampled), way)
 	s := w.start("server 1", points[0])
 	wait := w.begin(p)
-	var died time.Time
-	for i, next := range append(points[1:], "") {
+	s.awaitDeath()
+	for i, point := range points[1:] {
+		s = w.spawn(fmt.Sprintf("server %d", i+2), point) // it may come to its point before it serves
+		select {
+		case at := <-s.log.serving:
+			s.serves(at)
+			w.use(s)
+		case <-s.ended:
+		}
 		s.awaitDeath()
-		died = time.Now()
-		s = w.start(fmt.Sprintf("server %d", i+2), next)
 	}
+	died := time.Now()
+	s = w.start("last server", "")
 	wait()
 	w.awaitReady(p)
 	t.Logf("ready %v after the last death", time.Since(died).Round(time.Millisecond))
@@ -78,13 +85,15 @@ func label(name string, points []string) string {
 	return strings.NewReplacer("#", "-").Replace(name + " " + strings.Join(points, " "))
 }
 
-// pauseOnce makes a body pause once, after so many bytes.
-func pauseOnce(after int, pause time.Duration) func(int) {
-	sent := 0
-	return func(n int) {
-		if sent < after && sent+n >= after {
-			time.Sleep(pause)
+// pauseAfter makes bodies pause once, after so many bytes.
+func pauseAfter(after int, pause time.Duration) func() func(int) {
+	return func() func(int) {
+		sent := 0
+		return func(n int) {
+			if sent < after && sent+n >= after {
+				time.Sleep(pause)
+			}
+			sent += n
 		}
-		sent += n
 	}
 }

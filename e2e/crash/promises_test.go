@@ -62,6 +62,7 @@ func (w *world) awaitJobs() {
 func (w *world) checkReady(p *phone) {
 	w.t.Helper()
 	ctx := context.Background()
+	p.way.timeout = nil // it has patience now
 	if err := p.look(ctx); err != nil {
 		w.t.Errorf("recording %s: %v", p.recording, err)
 	}

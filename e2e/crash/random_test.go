@@ -86,7 +86,7 @@ func randomWay(rng *rand.Rand) way {
 	}
 	if rng.IntN(2) == 0 {
 		pause := time.Duration(rng.IntN(20)) * time.Millisecond
-		w.pace = func(int) { time.Sleep(pause) }
+		w.pace = func() func(int) { return func(int) { time.Sleep(pause) } }
 	}
 	w.timeout = func() (time.Duration, bool) {
 		if rng.IntN(5) > 0 {
@@ -152,6 +152,26 @@ func (w *world) killWithin(name string, d time.Duration) {
 	}
 	s.kill()
 	s.sane()
+}
+
+// TestDatabaseAway keeps the servers from their database for a while.
+func TestDatabaseAway(t *testing.T) {
+	t.Parallel()
+	rng := randomness(t)
+	w := newWorld(t)
+	s := w.start("server", "")
+	load := w.startLoad(rng, 3)
+	time.Sleep(time.Second)
+	w.admit(false)
+	connections := w.cut("")
+	time.Sleep(8 * time.Second)
+	if status, err := load.w.phone("user0", nil, way{}).status(t.Context(), http.MethodGet, "/v1/recordings"); status != http.StatusServiceUnavailable {
+		t.Errorf("without a database, GET /v1/recordings is answered with %d, %v", status, err)
+	}
+	w.admit(true)
+	phones := load.end()
+	w.finish([]*server{s}, phones...)
+	t.Logf("%d connections were cut, %d uploads", connections, len(phones))
 }
 
 // TestDatabaseCut closes every connection to the database again and again while

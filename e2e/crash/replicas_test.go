@@ -19,6 +19,10 @@ func TestReplicas(t *testing.T) {
 		p := w.phone(fmt.Sprintf("user%d", i%2), wav(t, i*1000, clipSeconds, 2), way{chunk: chunksOf(100 << 10)})
 		phones = append(phones, p)
 		w.begin(p)()
+		select {
+		case <-a.ended:
+		case <-time.After(500 * time.Millisecond):
+		}
 	}
 	a.awaitDeath()
 	since := time.Now()
@@ -44,7 +48,9 @@ func TestStaleWriter(t *testing.T) {
 			w.eventually("the janitor has run", func() bool {
 				return query[int](w, `SELECT count(*) FROM river_job WHERE kind = 'janitor' AND state = 'completed'`) == 1
 			})
-			a := w.start("a", "stop:"+point)
+			// A stopped worker's job is its own until its connections are gone: TestStaleWorker.
+			a := w.launch("a", "stop:"+point, "--roles=api")
+			w.use(a)
 			p := w.phone("alice", wav(t, 0, clipSeconds, clipUpsampled), way{
 				chunk:   chunksOf(900 << 10),
 				timeout: func() (time.Duration, bool) { return 2 * time.Second, true },

@@ -31,9 +31,9 @@ type server struct {
 
 // launch starts a server in world and waits until it serves. With a point it
 // dies or stops there: see package failpoint.
-func (w *world) launch(name, point string) *server {
+func (w *world) launch(name, point string, flags ...string) *server {
 	w.t.Helper()
-	s := w.spawn(name, point)
+	s := w.spawn(name, point, flags...)
 	select {
 	case at := <-s.log.serving:
 		s.serves(at)
@@ -46,10 +46,10 @@ func (w *world) launch(name, point string) *server {
 }
 
 // spawn starts a server and waits for nothing.
-func (w *world) spawn(name, point string) *server {
+func (w *world) spawn(name, point string, flags ...string) *server {
 	w.t.Helper()
 	s := &server{t: w.t, name: name, log: &serverLog{serving: make(chan addresses, 1), hit: make(chan struct{})}, ended: make(chan struct{})}
-	s.cmd = exec.Command(program(w.t), "serve")
+	s.cmd = exec.Command(program(w.t), append([]string{"serve"}, flags...)...)
 	s.cmd.Env = append(w.env(name), "REPRISE_FAILPOINT="+point)
 	s.cmd.Stderr = s.log
 	s.cmd.WaitDelay = 5 * time.Second

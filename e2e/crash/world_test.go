@@ -3,6 +3,7 @@ package crash
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"reprise/auth"
@@ -120,6 +122,22 @@ func (w *world) cut(name string) int {
 	w.t.Helper()
 	return query[int](w, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 		WHERE datname = current_database() AND backend_type = 'client backend' AND application_name <> $1 AND ($2 = '' OR application_name = $2)`, observer, name)
+}
+
+// admit says whether the database takes new connections.
+func (w *world) admit(yes bool) {
+	w.t.Helper()
+	name := query[string](w, `SELECT current_database()`)
+	cfg := w.pool.Config().ConnConfig
+	cfg.Database = "postgres" // from inside it can't be said
+	conn, err := pgx.ConnectConfig(context.Background(), cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(context.Background(), fmt.Sprintf("ALTER DATABASE %s WITH ALLOW_CONNECTIONS %v", name, yes)); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 // eventually waits until done says so.
