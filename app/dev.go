@@ -55,7 +55,9 @@ func Dev(ctx context.Context, o DevOptions) (err error) {
 		defer func() {
 			stopping, cancel := context.WithTimeout(context.Background(), o.Config.ShutdownTimeout)
 			defer cancel()
-			err = errors.Join(err, cluster.Stop(stopping))
+			if stopErr := cluster.Stop(stopping); err == nil { // else it has been said what is wrong
+				err = stopErr
+			}
 		}()
 	}
 	if err != nil {
