@@ -232,8 +232,9 @@ func (p *phone) do(ctx context.Context, method, path string, header http.Header,
 	switch {
 	case res.StatusCode == http.StatusServiceUnavailable && res.Header.Get("Retry-After") != "":
 		return nil, fmt.Errorf("%s: %s", res.Status, text)
-	case res.StatusCode == http.StatusConflict && p.gaveUp && strings.Contains(string(text), `"code":"upload_taken_over"`):
-		// By one of its own requests that came to a server late.
+	case res.StatusCode == http.StatusConflict && p.gaveUp &&
+		(strings.Contains(string(text), `"code":"upload_taken_over"`) || strings.Contains(string(text), `"code":"offset_mismatch"`)):
+		// One of its own requests came to a server late, and took over or moved the offset.
 		return nil, fmt.Errorf("%s: %s", res.Status, text)
 	case res.StatusCode >= 400:
 		return nil, violated("%s %s was answered with %s: %s", method, path, res.Status, text)
