@@ -251,9 +251,14 @@ func (p *phone) reprocess(w *world) {
 	}
 }
 
-// fetch returns the body of a GET that must succeed.
+// fetch returns the body of a GET that must succeed, from the server to ask next.
 func (p *phone) fetch(ctx context.Context, path string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.base()+path, nil)
+	return p.get(ctx, p.base()+path)
+}
+
+// get returns the body of a GET that must succeed.
+func (p *phone) get(ctx context.Context, link string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, link, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -265,7 +270,7 @@ func (p *phone) fetch(ctx context.Context, path string) ([]byte, error) {
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
 	if err == nil && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("GET %s: %s: %s", path, res.Status, text)
+		err = fmt.Errorf("GET %s: %s: %s", link, res.Status, text)
 	}
 	return text, err
 }

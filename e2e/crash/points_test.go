@@ -45,7 +45,8 @@ func TestEveryPoint(t *testing.T) {
 		{pieces, []points{{"stage.transcode.before"}, {"temp.written#1"}, {"object.named#2"}, {"temp.written#3"}, {"object.named#5"},
 			{"stage.transcode.done"}, {"stage.transcode.recorded"}, {"stage.transcode.done", "stage.transcode.done"}}},
 		// One after the other, on the way of one upload.
-		{pieces, []points{{"create.done", "patch.flushed", "patch.committed#2", "patch.written", "object.named", "stage.verify.done", "stage.probe.before", "temp.written#4"}}},
+		{pieces, []points{{"create.done", "patch.flushed", "patch.committed#2", "patch.written", "object.named",
+			"stage.verify.done", "stage.probe.before", "temp.written#4"}}},
 	}
 	for _, tt := range tests {
 		for _, points := range tt.kill {

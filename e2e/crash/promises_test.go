@@ -136,7 +136,8 @@ func (w *world) checkChain(p *phone) {
 	if diff := cmp.Diff(want, jobs); diff != "" {
 		w.t.Errorf("I3: jobs of %s: (-want +got)\n%s", p.recording, diff)
 	}
-	if n := query[int](w, `SELECT count(*) FROM river_job WHERE kind = 'stage' AND args->>'recordingId' = $1::text AND state = 'discarded'`, p.recording); n != failed {
+	if n := query[int](w, `SELECT count(*) FROM river_job
+		WHERE kind = 'stage' AND args->>'recordingId' = $1::text AND state = 'discarded'`, p.recording); n != failed {
 		w.t.Errorf("I3: %s failed %d times and has %d discarded jobs", p.recording, failed, n)
 	}
 }

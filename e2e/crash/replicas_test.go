@@ -1,8 +1,9 @@
 package crash
 
 import (
+	"bytes"
+	"context"
 	"fmt"
-	"net/http"
 	"testing"
 	"time"
 )
@@ -97,6 +98,28 @@ func TestStaleWorker(t *testing.T) {
 	}
 }
 
+// TestStaleWorkerWakesEarly is the same, but the first server wakes up while the
+// second is at a later stage: what it has found must not count again.
+func TestStaleWorkerWakesEarly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.phone("alice", wav(t, 0, clipSeconds, clipUpsampled), way{})
+	a := w.start("a", "stop:stage.store.done")
+	w.begin(p)()
+	a.awaitStop()
+	w.cut("a")
+	b := w.launch("b", "stop:stage.transcode.before")
+	b.awaitStop()
+	a.thaw()
+	done := []byte(`reprise_stage_duration_seconds_count{outcome="done",stage="store"} 1`)
+	w.eventually("a has ended its stage", func() bool {
+		text, err := p.get(context.Background(), a.admin+"/metrics")
+		return err == nil && bytes.Contains(text, done)
+	})
+	b.thaw()
+	w.finish([]*server{a, b}, p)
+}
+
 // TestRandomStops stops one of two servers for a while, again and again, while
 // phones talk to both.
 func TestRandomStops(t *testing.T) {
@@ -123,11 +146,7 @@ func TestRandomStops(t *testing.T) {
 func (w *world) awaitServing(s *server, p *phone) {
 	w.t.Helper()
 	w.eventually(s.name+" is ready", func() bool {
-		res, err := p.http.Get(s.admin + "/readyz")
-		if err != nil {
-			return false
-		}
-		res.Body.Close()
-		return res.StatusCode == http.StatusOK
+		_, err := p.get(context.Background(), s.admin+"/readyz")
+		return err == nil
 	})
 }
