@@ -238,8 +238,10 @@ func TestCutAt(t *testing.T) {
 	wantCode(t, got, ExitDone)
 	wantArrived(t, s, "talk.wav", content)
 	wantText(t, got.stderr, "connection cut on purpose", "resuming at ")
-	if n := s.count(http.MethodPatch); n != 2 {
-		t.Errorf("%d PATCH requests, want 2", n)
+	// One more when the server answers the HEAD before it has noticed the cut: the
+	// PATCH that follows is at an old offset then.
+	if n := s.count(http.MethodPatch); n < 2 || n > 3 {
+		t.Errorf("%d PATCH requests, want 2 or 3", n)
 	}
 }
 
