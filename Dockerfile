@@ -20,7 +20,7 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates curl ffmpeg \
  && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --user-group --home-dir /var/lib/reprise --no-create-home reprise \
- && install -d -o reprise -g reprise -m 0700 /var/lib/reprise /var/lib/reprise/tmp
+ && install -d -o reprise -g reprise -m 0700 /var/lib/reprise
 COPY --from=build /out/reprise /usr/local/bin/reprise
 
 # By number, so that Kubernetes' runAsNonRoot can tell that it is not root.
@@ -31,8 +31,7 @@ WORKDIR /var/lib/reprise
 # token: never publish it.
 ENV REPRISE_ADDR=0.0.0.0:8080 \
     REPRISE_ADMIN_ADDR=0.0.0.0:9090 \
-    REPRISE_STORAGE_URL=file:///var/lib/reprise/storage \
-    TMPDIR=/var/lib/reprise/tmp
+    REPRISE_STORAGE_URL=file:///var/lib/reprise/storage
 VOLUME /var/lib/reprise
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
