@@ -21,6 +21,7 @@ type request struct {
 	owner uuid.UUID
 	claim recording.Claim
 	host  string // what the client calls this server
+	in    http.Header
 	w     http.ResponseWriter
 
 	admission recording.Admission // of a creation
@@ -72,6 +73,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 		owner: principal.UserID,
 		claim: claimOf(r),
 		host:  r.Host,
+		in:    r.Header,
 		w:     w,
 		body:  &interruptibleBody{ReadCloser: r.Body, control: http.NewResponseController(w)},
 	}
@@ -86,11 +88,6 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 		}
 		if err := checkAlive(u); err != nil {
 			return err
-		}
-		if u.Length != nil && r.Header.Get("Upload-Length") == strconv.FormatInt(*u.Length, 10) {
-			// Declared before, by a PATCH that broke off. Clients say it again with
-			// the rest, and take the 400 that tusd answers for final.
-			r.Header.Del("Upload-Length")
 		}
 	}
 	if r.Method == http.MethodPatch && r.Header.Get("Content-Type") != "application/offset+octet-stream" {

@@ -2,6 +2,7 @@ package upload
 
 import (
 	"context"
+	"strconv"
 	"sync"
 	"time"
 
@@ -54,6 +55,12 @@ func (l *lock) Lock(ctx context.Context, _ func()) error {
 		return req.fail(err)
 	}
 	req.upload = u
+	if u.Length != nil && req.in.Get("Upload-Length") == strconv.FormatInt(*u.Length, 10) {
+		// Declared before, by a PATCH that broke off. Clients say it again with the
+		// rest, and take the 400 that tusd answers for final. Only now it is sure: a
+		// request of the same client may have been on its way.
+		req.in.Del("Upload-Length")
+	}
 	switch {
 	case !req.claim.Write:
 	case !acquired && u.State == recording.UploadReceiving:

@@ -65,13 +65,7 @@ func killAt(t *testing.T, way way, points []string) {
 	wait := w.begin(p)
 	s.awaitDeath()
 	for i, point := range points[1:] {
-		s = w.spawn(fmt.Sprintf("server %d", i+2), point) // it may come to its point before it serves
-		select {
-		case at := <-s.log.serving:
-			s.serves(at)
-			w.use(s)
-		case <-s.ended:
-		}
+		s = w.start(fmt.Sprintf("server %d", i+2), point)
 		s.awaitDeath()
 	}
 	died := time.Now()

@@ -30,7 +30,8 @@ type server struct {
 }
 
 // launch starts a server in world and waits until it serves. With a point it
-// dies or stops there: see package failpoint.
+// dies or stops there (see package failpoint), which may be before it serves:
+// jobs begin first.
 func (w *world) launch(name, point string, flags ...string) *server {
 	w.t.Helper()
 	s := w.spawn(name, point, flags...)
@@ -38,6 +39,9 @@ func (w *world) launch(name, point string, flags ...string) *server {
 	case at := <-s.log.serving:
 		s.serves(at)
 	case <-s.ended:
+		if s.log.wasHit() {
+			return s
+		}
 		w.t.Fatalf("%s did not start: %v\n%s", name, s.cmd.ProcessState, s.log.tail(20))
 	case <-time.After(patience):
 		w.t.Fatalf("%s did not serve in time", name)

@@ -59,7 +59,9 @@ func newWorld(t *testing.T) *world {
 func (w *world) start(name, point string) *server {
 	w.t.Helper()
 	s := w.launch(name, point)
-	w.use(s)
+	if s.url != "" { // else it has ended before it served
+		w.use(s)
+	}
 	return s
 }
 
