@@ -82,7 +82,9 @@ func TestStaleWorker(t *testing.T) {
 		t.Run(label("at", []string{point}), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			p := w.phone("alice", wav(t, 0, clipSeconds, clipUpsampled), way{})
+			p := w.phone("alice", wav(t, 0, clipSeconds, clipUpsampled), way{
+				timeout: func() (time.Duration, bool) { return 10 * time.Second, true },
+			})
 			a := w.start("a", "stop:"+point)
 			wait := w.begin(p)
 			a.awaitStop() // perhaps before it has answered the last PATCH
