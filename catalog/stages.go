@@ -46,12 +46,12 @@ func (c *Catalog) CompleteStage(ctx context.Context, recordingID uuid.UUID, stag
 		if res.Next == "" {
 			state = recording.StateReady
 		}
-		var r recording.Recording
-		if _, err = tx.Exec(ctx, `
+		var media *recording.Media
+		if err := tx.QueryRow(ctx, `
 			UPDATE recordings SET state = $2, stage = $3, media = coalesce($4, media), loudness = coalesce($5, loudness),
 				silences = coalesce($6, silences), ready_at = CASE WHEN $2 = 'ready' THEN $7 ELSE ready_at END,
 				updated_at = $7, version = version + 1
-			WHERE id = $1`, recordingID, state, res.Next, res.Media, res.Loudness, res.Silences, now); err != nil {
+			WHERE id = $1 RETURNING media`, recordingID, state, res.Next, res.Media, res.Loudness, res.Silences, now).Scan(&media); err != nil {
 			return err
 		}
 		for _, a := range res.Artifacts {
@@ -70,12 +70,9 @@ func (c *Catalog) CompleteStage(ctx context.Context, recordingID uuid.UUID, stag
 		if res.Next != "" {
 			return nil
 		}
-		if r, err = oneRecording(ctx, tx, `SELECT `+recordingColumns+` FROM recordings r WHERE r.id = $1`, recordingID); err != nil {
-			return err
-		}
 		data := map[string]any{}
-		if r.Media != nil {
-			data["durationMs"] = r.Media.DurationMs
+		if media != nil {
+			data["durationMs"] = media.DurationMs
 		}
 		return appendEvent(ctx, tx, recording.NewEvent(owner, recordingID, recording.EventRecordingReady, now, data))
 	})
