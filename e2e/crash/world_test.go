@@ -120,24 +120,40 @@ func (w *world) begin(phones ...*phone) (wait func()) {
 }
 
 // cut closes the database connections of a server, or of all with "".
-func (w *world) cut(name string) int {
+func (w *world) cut(name string) (connections int) {
 	w.t.Helper()
-	return query[int](w, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-		WHERE datname = current_database() AND backend_type = 'client backend' AND application_name <> $1 AND ($2 = '' OR application_name = $2)`, observer, name)
+	w.outside(func(conn *pgx.Conn) error {
+		return conn.QueryRow(context.Background(), `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+			WHERE datname = $1 AND backend_type = 'client backend' AND application_name <> $2 AND ($3 = '' OR application_name = $3)`,
+			w.database(), observer, name).Scan(&connections)
+	})
+	return connections
 }
 
 // admit says whether the database takes new connections.
 func (w *world) admit(yes bool) {
 	w.t.Helper()
-	name := query[string](w, `SELECT current_database()`)
+	w.outside(func(conn *pgx.Conn) error {
+		_, err := conn.Exec(context.Background(), fmt.Sprintf("ALTER DATABASE %s WITH ALLOW_CONNECTIONS %v", w.database(), yes))
+		return err
+	})
+}
+
+// database is the name of the database of this world's servers.
+func (w *world) database() string { return w.pool.Config().ConnConfig.Database }
+
+// outside runs do on a connection to another database of the same cluster: one
+// that is there whether or not the world's own database admits anybody.
+func (w *world) outside(do func(*pgx.Conn) error) {
+	w.t.Helper()
 	cfg := w.pool.Config().ConnConfig
-	cfg.Database = "postgres" // from inside it can't be said
+	cfg.Database = "postgres"
 	conn, err := pgx.ConnectConfig(context.Background(), cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	defer conn.Close(context.Background())
-	if _, err := conn.Exec(context.Background(), fmt.Sprintf("ALTER DATABASE %s WITH ALLOW_CONNECTIONS %v", name, yes)); err != nil {
+	if err := do(conn); err != nil {
 		w.t.Fatal(err)
 	}
 }
