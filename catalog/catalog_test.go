@@ -368,7 +368,7 @@ func TestExpireAndPurge(t *testing.T) {
 	}
 	p, err := r.Purgeable(ctx, stale.RecordingID)
 	must(t, err)
-	if p.UploadID != stale.ID || !p.DiscardParts {
+	if p.Upload.ID != stale.ID || !p.DiscardParts {
 		t.Errorf("purgeable: %+v", p)
 	}
 	known, err := r.KnownUploads(ctx, []uuid.UUID{stale.ID, done.ID, fresh.ID})

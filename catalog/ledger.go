@@ -15,15 +15,19 @@ import (
 // uploadColumns are what scanUpload reads, of uploads named u.
 const uploadColumns = `u.id, u.recording_id, u.owner_id, coalesce(u.client_id, ''), u.state, u.length,
 	u.committed_offset, u.object_key, u.metadata, u.epoch, u.writer_open, u.hash_state, u.head,
+	coalesce(u.multipart_id, ''), u.part_number, u.segmented, u.partial, u.final_id,
 	u.created_at, u.updated_at, u.expires_at,
 	coalesce((SELECT jsonb_agg(jsonb_build_object('Number', p.number, 'Size', p.size, 'Ref', p.ref) ORDER BY p.number)
 	          FROM upload_parts p WHERE p.upload_id = u.id), '[]')`
 
 func scanUpload(row pgx.CollectableRow) (recording.Upload, error) {
 	var u recording.Upload
-	err := row.Scan(&u.ID, &u.RecordingID, &u.OwnerID, &u.ClientID, &u.State, &u.Length,
+	var recordingID, finalID *uuid.UUID
+	err := row.Scan(&u.ID, &recordingID, &u.OwnerID, &u.ClientID, &u.State, &u.Length,
 		&u.Offset, &u.ObjectKey, &u.Metadata, &u.Epoch, &u.WriterOpen, &u.HashState, &u.Head,
+		&u.MultipartID, &u.PartNumber, &u.Segmented, &u.Partial, &finalID,
 		&u.CreatedAt, &u.UpdatedAt, &u.ExpiresAt, &u.Parts)
+	u.RecordingID, u.FinalID = orNil(recordingID), orNil(finalID)
 	return u, err
 }
 
@@ -113,20 +117,23 @@ func (c *Catalog) FindUploadByClientID(ctx context.Context, owner uuid.UUID, cli
 // AcquireUpload takes the upload over: its epoch rises, so commits of whoever
 // held it before are refused. An upload that takes no more bytes, or that a
 // writer claims at another offset than the committed one, is not acquired and
-// returned as it is. The WriterOpen it returns is that of before; for a writer it
-// is set from now on, until a commit of its epoch closes it.
+// returned as it is. The WriterOpen and PartNumber it returns are those of before;
+// for a writer the first is set from now on, until a commit of its epoch closes it,
+// and the second is raised by the numbers that the writer may use.
 func (c *Catalog) AcquireUpload(ctx context.Context, id uuid.UUID, claim recording.Claim) (u recording.Upload, acquired bool, err error) {
 	u, err = oneUpload(ctx, c.pool, `
 		WITH before AS MATERIALIZED (
-			SELECT id, writer_open FROM uploads
+			SELECT id, writer_open, part_number FROM uploads
 			WHERE id = $1 AND state = 'receiving' AND (NOT $2 OR committed_offset = $3) FOR UPDATE
 		), u AS (
-			UPDATE uploads SET epoch = epoch + 1, writer_open = uploads.writer_open OR $2
+			UPDATE uploads SET epoch = epoch + 1, writer_open = uploads.writer_open OR $2,
+				part_number = uploads.part_number + CASE WHEN $2 THEN $4 ELSE 0 END
 			FROM before WHERE uploads.id = before.id
 			RETURNING uploads.id, recording_id, owner_id, client_id, state, length, committed_offset, object_key, metadata,
-				epoch, before.writer_open, hash_state, head, created_at, updated_at, expires_at
+				epoch, before.writer_open, hash_state, head, multipart_id, before.part_number, segmented, partial, final_id,
+				created_at, updated_at, expires_at
 		)
-		SELECT `+uploadColumns+` FROM u`, id, claim.Write, claim.Offset)
+		SELECT `+uploadColumns+` FROM u`, id, claim.Write, claim.Offset, recording.PartWindow)
 	if errors.Is(err, recording.ErrNotFound) {
 		u, err = oneUpload(ctx, c.pool, `SELECT `+uploadColumns+` FROM uploads u WHERE u.id = $1`, id)
 		return u, false, err
@@ -139,14 +146,18 @@ func (c *Catalog) AcquireUpload(ctx context.Context, id uuid.UUID, claim recordi
 const moveOffset = `
 	WITH moved AS (
 		UPDATE uploads SET committed_offset = $4, hash_state = $5, head = $6, writer_open = writer_open AND NOT $7,
-			expires_at = $8, updated_at = $9
+			expires_at = $8, updated_at = $9, multipart_id = coalesce(nullif($14, ''), multipart_id),
+			part_number = CASE WHEN $15 > 0 THEN $15 ELSE part_number END,
+			segmented = segmented OR $16, object_key = coalesce(nullif($17, ''), object_key)
 		WHERE id = $1 AND epoch = $2 AND committed_offset = $3 AND state = 'receiving'
 		RETURNING id
 	), written AS (
-		INSERT INTO upload_parts (upload_id, number, size, ref)
-		SELECT moved.id, part.number, part.size, part.ref
-		FROM moved, unnest($10::int[], $11::bigint[], $12::text[]) AS part (number, size, ref)
+		INSERT INTO upload_parts (upload_id, number, size, ref, inline)
+		SELECT moved.id, part.number, part.size, part.ref, part.inline
+		FROM moved, unnest($10::int[], $11::bigint[], $12::text[], $13::bytea[]) AS part (number, size, ref, inline)
 		ON CONFLICT (upload_id, number) DO UPDATE SET size = excluded.size, ref = excluded.ref
+	), dropped AS (
+		DELETE FROM upload_parts USING moved WHERE upload_id = moved.id AND number = ANY($18::int[])
 	)
 	SELECT count(*) FROM moved`
 
@@ -156,10 +167,14 @@ func (c *Catalog) CommitChunk(ctx context.Context, ch recording.Chunk) error {
 	numbers := make([]int, len(ch.Parts))
 	sizes := make([]int64, len(ch.Parts))
 	refs := make([]string, len(ch.Parts))
+	inline := make([][]byte, len(ch.Parts))
 	for i, p := range ch.Parts {
-		numbers[i], sizes[i], refs[i] = p.Number, p.Size, p.Ref
+		numbers[i], sizes[i], refs[i], inline[i] = p.Number, p.Size, p.Ref, p.Inline
 	}
-	args := []any{ch.UploadID, ch.Epoch, ch.From, ch.To, ch.HashState, ch.Head, ch.CloseWrite, ch.ExpiresAt, c.now(), numbers, sizes, refs}
+	args := []any{
+		ch.UploadID, ch.Epoch, ch.From, ch.To, ch.HashState, ch.Head, ch.CloseWrite, ch.ExpiresAt, c.now(), numbers, sizes, refs, inline,
+		ch.MultipartID, ch.PartNumber, ch.Segmented, ch.ObjectKey, append([]int{}, ch.Dropped...),
+	}
 	move := func(row pgx.Row) error {
 		var moved int
 		if err := row.Scan(&moved); err != nil {
@@ -219,36 +234,57 @@ func (c *Catalog) receive(ctx context.Context, tx pgx.Tx, uploadID uuid.UUID, r 
 	}
 	if _, err := tx.Exec(ctx, `
 		UPDATE recordings SET state = 'received', stage = $2, size_bytes = $3, sha256 = $4,
-			received_at = $5, updated_at = $5, version = version + 1
+			received_at = $5, updated_at = $5, version = version + 1,
+			object_key = (SELECT object_key FROM uploads WHERE recording_id = $1)
 		WHERE id = $1`, recordingID, r.Job.Stage, r.SizeBytes, r.SHA256, c.now()); err != nil {
 		return fmt.Errorf("write the receipt: %w", err)
 	}
 	return c.enqueue(ctx, tx, r.Job, time.Time{})
 }
 
+// FailUpload ends an unfinished upload whose storage has lost committed bytes: its
+// recording fails, and what is left of it is purged. A request whose epoch is over
+// gets ErrTakenOver.
+func (c *Catalog) FailUpload(ctx context.Context, id uuid.UUID, epoch int64, reason recording.Reason, detail string) error {
+	return c.endUpload(ctx, id, epoch, uploadEnd{recording.UploadFailed, recording.StateFailed, recording.EventRecordingFailed, reason, detail})
+}
+
 // RefuseUpload ends an upload whose first bytes are not acceptable: the
 // recording is rejected and its bytes are purged. A request whose epoch is over
 // gets ErrTakenOver.
 func (c *Catalog) RefuseUpload(ctx context.Context, id uuid.UUID, epoch int64, reason recording.Reason, detail string) error {
+	return c.endUpload(ctx, id, epoch, uploadEnd{recording.UploadRefused, recording.StateRejected, recording.EventRecordingRejected, reason, detail})
+}
+
+// uploadEnd is how an upload ends before its last byte.
+type uploadEnd struct {
+	upload    recording.UploadState
+	recording recording.State
+	event     recording.EventType
+	reason    recording.Reason
+	detail    string
+}
+
+func (c *Catalog) endUpload(ctx context.Context, id uuid.UUID, epoch int64, end uploadEnd) error {
 	return c.inTx(ctx, func(tx pgx.Tx) error {
 		var recordingID, owner uuid.UUID
 		err := tx.QueryRow(ctx, `
-			UPDATE uploads SET state = 'refused', epoch = epoch + 1, updated_at = $3
+			UPDATE uploads SET state = $4, epoch = epoch + 1, updated_at = $3
 			WHERE id = $1 AND epoch = $2 AND state = 'receiving' RETURNING recording_id, owner_id`,
-			id, epoch, c.now()).Scan(&recordingID, &owner)
+			id, epoch, c.now(), end.upload).Scan(&recordingID, &owner)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return recording.ErrTakenOver
 		}
 		if err != nil {
 			return err
 		}
-		if err := c.endRecording(ctx, tx, recordingID, recording.StateRejected, reason, detail); err != nil {
+		if err := c.endRecording(ctx, tx, recordingID, end.recording, end.reason, end.detail); err != nil {
 			return err
 		}
 		if err := c.enqueue(ctx, tx, recording.PurgeJob{RecordingID: recordingID}, time.Time{}); err != nil {
 			return err
 		}
-		return appendEvent(ctx, tx, verdictEvent(owner, recordingID, recording.EventRecordingRejected, c.now(), reason, detail))
+		return appendEvent(ctx, tx, verdictEvent(owner, recordingID, end.event, c.now(), end.reason, end.detail))
 	})
 }
 
@@ -273,6 +309,30 @@ func (c *Catalog) ResumableUploads(ctx context.Context, owner uuid.UUID, page re
 	}
 	list, err := pgx.CollectRows(rows, scanUpload)
 	return list, classify(err)
+}
+
+// InlineParts returns the bytes that CommitChunk was given as Inline, of those of
+// the upload's parts, in their order.
+func (c *Catalog) InlineParts(ctx context.Context, id uuid.UUID, numbers []int) ([][]byte, error) {
+	rows, err := c.pool.Query(ctx, `
+		SELECT inline FROM upload_parts WHERE upload_id = $1 AND number = ANY($2) AND inline IS NOT NULL
+		ORDER BY number`, id, numbers)
+	if err != nil {
+		return nil, classify(err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])
+	if err == nil && len(list) != len(numbers) { // folded or purged since
+		err = recording.ErrNotFound
+	}
+	return list, classify(err)
+}
+
+// orNil makes an SQL NULL uuid.Nil.
+func orNil(id *uuid.UUID) uuid.UUID {
+	if id == nil {
+		return uuid.Nil
+	}
+	return *id
 }
 
 // nullID makes uuid.Nil an SQL NULL.

@@ -80,11 +80,12 @@ func (c *Catalog) Purgeable(ctx context.Context, recordingID uuid.UUID) (recordi
 	p := recording.Purge{RecordingID: recordingID}
 	var deleted bool
 	var objectKey string
+	var uploadID uuid.UUID
 	err := c.pool.QueryRow(ctx, `
-		SELECT u.id, u.state IN ('refused', 'terminated', 'expired') OR r.state = 'deleted', r.state = 'deleted', r.object_key,
+		SELECT u.id, u.state IN ('refused', 'terminated', 'expired', 'failed') OR r.state = 'deleted', r.state = 'deleted', r.object_key,
 			coalesce((SELECT array_agg(a.object_key) FROM artifacts a WHERE a.recording_id = r.id), '{}')
 		FROM recordings r JOIN uploads u ON u.recording_id = r.id WHERE r.id = $1`, recordingID).
-		Scan(&p.UploadID, &p.DiscardParts, &deleted, &objectKey, &p.Keys)
+		Scan(&uploadID, &p.DiscardParts, &deleted, &objectKey, &p.Keys)
 	if errors.Is(err, pgx.ErrNoRows) || err == nil && !p.DiscardParts {
 		return recording.Purge{}, recording.ErrNotFound
 	}
@@ -93,7 +94,11 @@ func (c *Catalog) Purgeable(ctx context.Context, recordingID uuid.UUID) (recordi
 	} else {
 		p.Keys = append(p.Keys, objectKey)
 	}
-	return p, classify(err)
+	if err != nil {
+		return recording.Purge{}, classify(err)
+	}
+	p.Upload, err = oneUpload(ctx, c.pool, `SELECT `+uploadColumns+` FROM uploads u WHERE u.id = $1`, uploadID)
+	return p, err
 }
 
 // MarkPurged forgets what a purge has deleted from storage.

@@ -126,7 +126,8 @@ func (w *world) append(uploadID uuid.UUID, offset int64, piece []byte, length in
 	if err != nil || !ok {
 		w.t.Fatal(ok, err)
 	}
-	writer, err := w.store.NewWriter(ctx, uploadID, u.Epoch, u.Parts, false)
+	u.WriterOpen = true // so that each piece is a part of its own
+	writer, err := w.store.NewWriter(ctx, u)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -134,7 +135,7 @@ func (w *world) append(uploadID uuid.UUID, offset int64, piece []byte, length in
 	if _, err := writer.Write(piece); err != nil {
 		w.t.Fatal(err)
 	}
-	parts, err := writer.Flush(ctx)
+	flushed, err := writer.Flush(ctx)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -143,7 +144,7 @@ func (w *world) append(uploadID uuid.UUID, offset int64, piece []byte, length in
 	if receipt == nil {
 		expires = time.Now().Add(-time.Hour)
 	}
-	chunk := recording.Chunk{UploadID: uploadID, Epoch: u.Epoch, From: offset, To: to, Parts: parts, CloseWrite: true, ExpiresAt: expires}
+	chunk := recording.Chunk{UploadID: uploadID, Epoch: u.Epoch, From: offset, To: to, Parts: flushed.Parts, CloseWrite: true, ExpiresAt: expires}
 	if to == length {
 		chunk.Receipt = receipt
 	}

@@ -65,7 +65,7 @@ func (j *Janitor) sweep(ctx context.Context, before time.Time, res *JanitorResul
 		}
 		switch e.Kind {
 		case recording.StoredTemp:
-			if err := j.objects.Delete(ctx, e.Key); err != nil {
+			if err := j.objects.Remove(ctx, e); err != nil {
 				return err
 			}
 			res.Temps++
@@ -122,7 +122,7 @@ func (j *Janitor) sweepParts(ctx context.Context, ids []uuid.UUID, res *JanitorR
 		if known[id] {
 			continue
 		}
-		if err := j.objects.DiscardParts(ctx, id); err != nil {
+		if err := j.objects.Remove(ctx, recording.StoredEntry{Kind: recording.StoredParts, UploadID: id}); err != nil {
 			return err
 		}
 		res.Parts++
@@ -145,7 +145,7 @@ func purge(ctx context.Context, catalog Catalog, objects Objects, recordingID uu
 		}
 	}
 	if p.DiscardParts {
-		if err := objects.DiscardParts(ctx, p.UploadID); err != nil {
+		if err := objects.DiscardParts(ctx, p.Upload); err != nil {
 			return err
 		}
 	}

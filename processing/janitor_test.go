@@ -46,7 +46,7 @@ func TestJanitor(t *testing.T) {
 	w.upload([]byte("waits for its turn"), nil, nil) // two parts, a job
 	before := w.stored()
 	w.put("recordings/" + recording.NewID().String() + "/aac-orphan.m4a")
-	writer, err := w.store.NewWriter(t.Context(), recording.NewID(), 1, nil, false)
+	writer, err := w.store.NewWriter(t.Context(), recording.Upload{ID: recording.NewID(), Epoch: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,13 +62,14 @@ type Catalog interface {
 // Objects is what processing asks of the storage; storage.Store says what the
 // methods promise.
 type Objects interface {
-	Assemble(ctx context.Context, uploadID uuid.UUID, key string, parts []recording.Part) error
-	DiscardParts(ctx context.Context, uploadID uuid.UUID) error
+	Assemble(ctx context.Context, u recording.Upload) error
+	DiscardParts(ctx context.Context, u recording.Upload) error
 	Open(ctx context.Context, key string) (recording.Object, error)
 	Fetch(ctx context.Context, key, path string) error
 	Put(ctx context.Context, key string, r io.Reader) (recording.ObjectInfo, error)
 	Delete(ctx context.Context, key string) error
 	List(ctx context.Context, fn func(recording.StoredEntry) error) error
+	Remove(ctx context.Context, entry recording.StoredEntry) error
 }
 
 // Ticks takes events that are live only: progress.

@@ -16,7 +16,7 @@ func (s *storeStage) name() recording.Stage { return recording.StageStore }
 func (s *storeStage) deadline(w recording.Work) time.Duration { return timeToMove(w) }
 
 func (s *storeStage) run(ctx context.Context, w recording.Work, _ string) (recording.StageResult, error) {
-	err := s.objects.Assemble(ctx, w.Upload.ID, w.Upload.ObjectKey, w.Upload.Parts)
+	err := s.objects.Assemble(ctx, w.Upload)
 	if recording.CodeOf(err) == recording.CodeUploadGone {
 		err = lost(err)
 	}

@@ -31,7 +31,7 @@ func (s *verifyStage) run(ctx context.Context, w recording.Work, _ string) (reco
 	if w.Recording.SizeBytes == nil || size != *w.Recording.SizeBytes || !bytes.Equal(sum, w.Recording.SHA256) {
 		return none, lost(fmt.Errorf("the object has %d bytes with digest %x, the ledger says otherwise", size, sum))
 	}
-	if err := s.objects.DiscardParts(ctx, w.Upload.ID); err != nil {
+	if err := s.objects.DiscardParts(ctx, w.Upload); err != nil {
 		return none, err
 	}
 	if size == 0 {

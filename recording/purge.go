@@ -9,7 +9,7 @@ import (
 // Purge says which bytes of a recording are to be deleted for good.
 type Purge struct {
 	RecordingID  uuid.UUID
-	UploadID     uuid.UUID
+	Upload       Upload
 	DiscardParts bool     // the parts of its upload
 	Keys         []string // objects: the original and the artifacts
 }
@@ -22,13 +22,17 @@ const (
 	StoredObject StoredKind = "object" // a finished object, named by Key
 	StoredParts  StoredKind = "parts"  // the parts of the upload UploadID
 	StoredTemp   StoredKind = "temp"   // a file on its way to be an object, named by Key
+	// StoredMultipart is a multipart upload that was begun and not completed: Key is
+	// of the object it would make.
+	StoredMultipart StoredKind = "multipart"
 )
 
 // StoredEntry is one thing that a storage holds, as the janitor sees it.
 type StoredEntry struct {
-	Kind       StoredKind
-	Key        string
-	UploadID   uuid.UUID
-	SizeBytes  int64
-	ModifiedAt time.Time // the latest change below it
+	Kind        StoredKind
+	Key         string
+	UploadID    uuid.UUID
+	MultipartID string
+	SizeBytes   int64
+	ModifiedAt  time.Time // the latest change below it
 }

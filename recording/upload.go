@@ -18,6 +18,7 @@ const (
 	UploadRefused    UploadState = "refused"    // its first bytes are not audio
 	UploadTerminated UploadState = "terminated" // the owner gave it up, or deleted its recording
 	UploadExpired    UploadState = "expired"    // nothing came for too long
+	UploadFailed     UploadState = "failed"     // its storage has lost committed bytes
 )
 
 // Complete reports whether every byte of the upload has been acknowledged.
@@ -25,7 +26,11 @@ func (s UploadState) Complete() bool { return s == UploadReceived || s == Upload
 
 // Gone reports whether the upload ended without becoming a recording's original.
 func (s UploadState) Gone() bool {
-	return s == UploadRefused || s == UploadTerminated || s == UploadExpired
+	switch s {
+	case UploadRefused, UploadTerminated, UploadExpired, UploadFailed:
+		return true
+	}
+	return false
 }
 
 // Upload is a row of the ledger: the only truth about how many bytes of an
@@ -56,6 +61,27 @@ type Upload struct {
 	Head  []byte
 	Parts []Part // in order; their sizes add up to Offset
 
+	// MultipartID names the multipart upload in storage that real parts go into; ""
+	// while there is none.
+	MultipartID string
+	// PartNumber is the highest number of a multipart part that any writer so far
+	// may have used. A late write of a stale holder would replace a part of the same
+	// number, so a writer takes the numbers above it, PartWindow of them before its
+	// next commit.
+	PartNumber int
+	// Segmented says that bytes of the upload were kept as segments at some time, so
+	// that there are some to look for when it has ended.
+	Segmented bool
+
+	// Partial says that this is a piece of a concatenation (tus: Upload-Concat:
+	// partial). It has no recording: RecordingID is uuid.Nil.
+	Partial bool
+	// FinalID is the final upload that a partial one was joined into, uuid.Nil before.
+	FinalID uuid.UUID
+	// Partials are the pieces of a final upload, in order, with their own Parts; only
+	// where Work asks for them. A final upload has no parts of its own.
+	Partials []Upload
+
 	CreatedAt time.Time
 	UpdatedAt time.Time
 	ExpiresAt time.Time
@@ -67,10 +93,19 @@ func (u Upload) Complete() bool { return u.State.Complete() }
 // Part is a piece of an upload as its storage keeps it: what it is, only the
 // storage knows.
 type Part struct {
-	Number int    // 1 and up; a number is never used again for other bytes
+	Number int    // 1 and up, in the order of the bytes; never used again for other bytes
 	Size   int64  // committed bytes
 	Ref    string // the storage's own name for it
+	// Inline is the part's bytes themselves, for the ledger to keep in its own row;
+	// nil for a part that lies in storage. It is set by a flush only: what the ledger
+	// returns leaves it out, and gives it through its own method.
+	Inline []byte
 }
+
+// PartWindow is how many numbers of multipart parts a writer may use before its
+// first commit, and between two of them. What an unclean end leaves of them is
+// lost to the upload, which has 10,000.
+const PartWindow = 16
 
 // NewUpload is what creating an upload writes.
 type NewUpload struct {
@@ -103,8 +138,15 @@ type Chunk struct {
 	HashState  []byte
 	Head       []byte
 	Parts      []Part // parts that are new or have grown
+	Dropped    []int  // numbers of parts that Parts replace
 	CloseWrite bool   // the writer has ended: nothing more will be appended under this epoch
 	ExpiresAt  time.Time
+
+	MultipartID string // "" leaves it as it is
+	PartNumber  int    // the highest number that may have been used when this writer's next commit comes; 0 leaves it
+	Segmented   bool   // false leaves it
+	ObjectKey   string // where the finished object lies; "" leaves it
+
 	// Receipt is set with the last byte: the upload becomes received in the same
 	// transaction.
 	Receipt *Receipt

@@ -6,7 +6,7 @@
 // It knows no uploads, recordings or owners: which parts count is the ledger's
 // to say, and storage is never asked for the offset of an upload.
 //
-// What it promises: bytes that PartWriter.Flush, Put or Assemble have reported
+// What it promises: bytes that a PartWriter's flush, Put or Assemble have reported
 // as stored survive a crash of the process and of the machine; an object is
 // there as a whole or not at all; and a writer whose epoch is over can't
 // change a byte that a later one wrote.
@@ -17,8 +17,6 @@ import (
 	"errors"
 	"io"
 	"strings"
-
-	"github.com/google/uuid"
 
 	"reprise/recording"
 )
@@ -31,33 +29,35 @@ import (
 // caller are ErrNotFound, ErrFull, ErrLost and ErrInvalidKey; any other is a
 // failure of the storage itself, and trying again may help.
 type Store interface {
-	// NewWriter returns a writer that goes on with an upload behind parts,
-	// which are all the committed ones, in order. The offset of its first byte
-	// is the sum of their sizes.
+	// NewWriter returns a writer that goes on with an upload behind its committed
+	// Parts: the offset of its first byte is the sum of their sizes. It reads u's ID,
+	// Epoch, Length, ObjectKey, Parts, WriterOpen, MultipartID and PartNumber.
 	//
 	// The epoch is the fencing token of the writer. It goes into the name of
-	// every part, so one epoch has one writer, and parts of different epochs
-	// never share bytes.
+	// everything the writer makes, so one epoch has one writer, and parts of different
+	// epochs never share bytes.
 	//
-	// Adopt says that the writer before ended cleanly: the last part may then be
-	// continued under its number, with a growing Size. Without it an earlier
-	// writer may still be alive and append to that part, so a new one is begun.
+	// Unless WriterOpen, the writer before ended cleanly: the last part may then be
+	// continued under its number, with a growing Size. Otherwise an earlier writer may
+	// still be alive and append to that part, so a new one is begun.
 	//
-	// ErrLost says that a part to be continued isn't there any more.
-	NewWriter(ctx context.Context, uploadID uuid.UUID, epoch int64, parts []recording.Part, adopt bool) (recording.PartWriter, error)
+	// ErrLost, also of the writer's methods, says that committed bytes of the upload
+	// aren't there any more.
+	NewWriter(ctx context.Context, u recording.Upload) (recording.PartWriter, error)
 
-	// Assemble makes the object key of exactly the committed bytes of parts, in
-	// their order; no parts make an empty object. It can be run again after it
-	// ended in any way, a crash included. If the object is there with the right
-	// size, that is success whether or not there are parts. The parts may or may
-	// not outlive it: DiscardParts clears up once the ledger says stored.
+	// Assemble makes the object u.ObjectKey of exactly the committed bytes of u.Parts,
+	// in their order; no parts make an empty object. It can be run again after it
+	// ended in any way, a crash included, and by two at once. If the object is there
+	// with the right size, that is success whether or not there are parts. The parts
+	// may or may not outlive it: DiscardParts clears up once the ledger says stored.
 	//
 	// ErrLost says that committed bytes are missing, which no retry mends.
-	Assemble(ctx context.Context, uploadID uuid.UUID, key string, parts []recording.Part) error
+	Assemble(ctx context.Context, u recording.Upload) error
 
-	// DiscardParts deletes everything an upload has in storage besides its
-	// object, also what was never committed. Nothing there is no error.
-	DiscardParts(ctx context.Context, uploadID uuid.UUID) error
+	// DiscardParts deletes what an upload has in storage besides its object, as far
+	// as the ledger knows of it. What writers have left that never committed is found
+	// by List. Nothing there is no error.
+	DiscardParts(ctx context.Context, u recording.Upload) error
 
 	// Put makes the object key of the bytes of r, replacing one of that name.
 	// If it fails, or r does, it leaves nothing behind.
@@ -74,16 +74,23 @@ type Store interface {
 	// says that there is no such object.
 	Fetch(ctx context.Context, key, path string) error
 
-	// Delete deletes an object, or what List reported as StoredTemp. Nothing
-	// there is no error.
+	// SignedURL returns a URL that reads the object key from the storage itself, "" if
+	// this storage has no such thing. It doesn't look whether the object exists.
+	SignedURL(ctx context.Context, key string, read recording.SignedRead) (string, error)
+
+	// Delete deletes an object. Nothing there is no error.
 	Delete(ctx context.Context, key string) error
 
 	// List calls fn for everything there is, in no particular order: objects,
-	// uploads that have parts, and temporary files, which unfinished writes leave
-	// when the process dies. An entry that comes or goes meanwhile may be
+	// uploads that have parts, unfinished multipart uploads, and temporary files,
+	// which unfinished writes leave when the process dies. An entry that comes or goes meanwhile may be
 	// reported or not. fn may delete what it is given; its error ends the list
 	// and is returned.
 	List(ctx context.Context, fn func(Entry) error) error
+
+	// Remove deletes what List has reported, of any kind. If it has vanished since,
+	// that is no error.
+	Remove(ctx context.Context, entry Entry) error
 
 	// Check reports whether something can be written now.
 	Check(ctx context.Context) error

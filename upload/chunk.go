@@ -16,7 +16,8 @@ import (
 )
 
 // commitInterval is how often a long PATCH is committed: what a crash of the
-// server can cost a client to send again, however fast it sends.
+// server can cost a client to send again, however fast it sends, and how long
+// bytes wait in memory when no more come.
 const commitInterval = 2 * time.Second
 
 // WriteChunk appends a request's body to the upload. The bytes it returns are
@@ -45,7 +46,26 @@ func (u *upload) WriteChunk(ctx context.Context, offset int64, src io.Reader) (i
 	if cause := u.req.body.interrupted(); cause != nil && err == nil && !u.row.Complete() {
 		err = cause
 	}
-	return u.row.Offset - start, u.req.fail(err)
+	return u.row.Offset - start, u.req.fail(u.failIfLost(ctx, err))
+}
+
+// failIfLost ends the upload if err says that committed bytes of it are lost:
+// nothing that its client sends can complete it.
+func (u *upload) failIfLost(ctx context.Context, err error) error {
+	if recording.CodeOf(err) != recording.CodeUploadGone {
+		return err
+	}
+	// The client may have gone, which is no reason to leave it in the dark.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	const detail = "The server has lost bytes of this upload; please upload it again."
+	if failErr := u.s.o.Ledger.FailUpload(ctx, u.row.ID, u.row.Epoch, recording.ReasonStorage, detail); failErr != nil {
+		return failErr
+	}
+	u.s.metrics.ended("failed")
+	u.s.log.ErrorContext(ctx, "upload failed: its storage has lost bytes", slog.Any("upload", u.row.ID),
+		slog.Any("recording", u.row.RecordingID), slog.Any("error", err))
+	return err
 }
 
 // appender appends bytes to one upload: it hashes and writes them as they flow,
@@ -55,9 +75,16 @@ type appender struct {
 	writer     recording.PartWriter // nil until the first byte
 	digest     digester             // over every byte of the upload so far
 	at         int64                // the offset with the bytes that are not committed yet
+	marks      []mark               // where a commit may end before at
 	head       []byte               // the first bytes, while their format is not decided
 	sniffing   bool
 	lastCommit time.Time
+}
+
+// mark is the state of the digest at an offset.
+type mark struct {
+	offset    int64
+	hashState []byte
 }
 
 func newAppender(u *upload) (*appender, error) {
@@ -88,59 +115,101 @@ func (a *appender) closeWriter() {
 
 // copy appends src to its end and commits all of it.
 func (a *appender) copy(ctx context.Context, src io.Reader) error {
-	bufs := getBuffers(smallBuffers)
+	in := newIntake(src)
 	defer func() {
 		a.digest.wait()
-		bufs.put()
+		in.close(a.u.req.body)
 	}()
 	for {
-		buf := bufs.next()
-		n, err := src.Read(buf)
-		if n > 0 {
-			if err := a.append(ctx, buf[:n]); err != nil {
+		a.digest.wait() // before its buffer is read into again
+		piece, ok := in.next(a.idle())
+		if !ok {
+			if err := a.commit(ctx, false); err != nil {
 				return err
 			}
+			continue
 		}
-		if n == len(buf) && bufs.pool == smallBuffers {
-			a.digest.wait()
-			bufs.put()
-			bufs = getBuffers(largeBuffers)
+		if err := a.append(ctx, piece.bytes); err != nil {
+			return err
 		}
-		if errors.Is(err, io.EOF) {
+		switch {
+		case errors.Is(piece.err, io.EOF):
 			return a.commit(ctx, true)
-		}
-		if err != nil { // tusd's reader gives no other; it keeps the cause to itself
-			return errors.Join(err, a.commit(ctx, true))
+		case piece.err != nil: // tusd's reader gives no other; it keeps the cause to itself
+			return errors.Join(piece.err, a.commit(ctx, true))
+		case a.u.s.o.Now().Sub(a.lastCommit) >= commitInterval:
+			if err := a.commit(ctx, false); err != nil {
+				return err
+			}
 		}
 	}
 }
 
+// idle returns how long to wait for more bytes before what there is gets
+// committed; 0 is for ever.
+func (a *appender) idle() time.Duration {
+	if a.at == a.u.row.Offset {
+		return 0
+	}
+	return commitInterval
+}
+
 func (a *appender) append(ctx context.Context, p []byte) error {
-	if a.sniffing {
+	if a.sniffing && len(p) > 0 {
 		// While bytes are undecided they are few; that the last of them decide is
 		// seen at the commit.
 		if err := a.sniff(ctx, p, false); err != nil {
 			return err
 		}
 	}
-	if a.writer == nil {
-		row := a.u.row
-		w, err := a.u.s.o.Storage.NewWriter(ctx, row.ID, row.Epoch, row.Parts, !row.WriterOpen)
+	if a.writer == nil && len(p) > 0 {
+		w, err := a.u.s.o.Storage.NewWriter(ctx, a.u.row)
 		if err != nil {
 			return fmt.Errorf("open the upload's storage: %w", err)
 		}
 		a.writer = w
 	}
-	a.digest.add(p)
-	if _, err := a.writer.Write(p); err != nil {
-		return fmt.Errorf("write to the upload's storage: %w", err)
-	}
-	a.at += int64(len(p))
-	a.u.s.metrics.bytes.Add(float64(len(p)))
-	if a.u.s.o.Now().Sub(a.lastCommit) >= commitInterval {
-		return a.commit(ctx, false)
+	for len(p) > 0 {
+		room := a.writer.Room()
+		if room == 0 {
+			if err := a.flushAll(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		n := int(min(room, int64(len(p))))
+		a.digest.add(p[:n])
+		if _, err := a.writer.Write(p[:n]); err != nil {
+			return fmt.Errorf("write to the upload's storage: %w", err)
+		}
+		a.at += int64(n)
+		a.u.s.metrics.bytes.Add(float64(n))
+		if int64(n) == room {
+			if err := a.mark(); err != nil {
+				return err
+			}
+		}
+		p = p[n:]
 	}
 	return nil
+}
+
+// mark remembers that a commit may end here.
+func (a *appender) mark() error {
+	state, err := a.hashState()
+	if err == nil {
+		a.marks = append(a.marks, mark{a.at, state})
+	}
+	return err
+}
+
+func (a *appender) hashState() ([]byte, error) {
+	a.digest.wait()
+	state, err := a.digest.hash.(encoding.BinaryMarshaler).MarshalBinary()
+	if err != nil {
+		return nil, fmt.Errorf("keep the digest's state: %w", err)
+	}
+	return state, nil
 }
 
 // sniff looks at the first bytes of the file. If they are not audio the upload
@@ -167,8 +236,9 @@ func (a *appender) sniff(ctx context.Context, p []byte, last bool) error {
 }
 
 // commit makes the bytes so far durable and moves the offset. With last the
-// writer has ended; with the last byte of the file the upload is received in the
-// same transaction.
+// writer has ended, and all of them are; without, some may be left for the next
+// commit. With the last byte of the file the upload is received in the same
+// transaction.
 func (a *appender) commit(ctx context.Context, last bool) error {
 	row := &a.u.row
 	complete := row.Length != nil && a.at == *row.Length
@@ -180,40 +250,68 @@ func (a *appender) commit(ctx context.Context, last bool) error {
 			return err
 		}
 	}
-	ch := recording.Chunk{
-		UploadID: row.ID, Epoch: row.Epoch, From: row.Offset, To: a.at,
-		Head: a.head, ExpiresAt: a.u.s.o.Now().Add(a.u.s.o.Expiry),
+	if !last && !complete {
+		return a.flush(ctx, recording.PartWriter.FlushSome, recording.Chunk{})
+	}
+	return a.flush(ctx, recording.PartWriter.Flush, recording.Chunk{
 		// A request that wrote nothing says nothing about a writer before it.
 		CloseWrite: last && (a.writer != nil || !row.WriterOpen),
-	}
+	})
+}
+
+// flushAll commits every byte so far while more are coming.
+func (a *appender) flushAll(ctx context.Context) error {
+	return a.flush(ctx, recording.PartWriter.Flush, recording.Chunk{})
+}
+
+// flush makes bytes durable and commits them; ch says what else the commit does.
+func (a *appender) flush(ctx context.Context, flush func(recording.PartWriter, context.Context) (recording.Flushed, error), ch recording.Chunk) error {
+	row := &a.u.row
+	flushed := recording.Flushed{Offset: a.at}
 	if a.writer != nil {
 		failpoint.Hit("patch.written")
-		parts, err := a.writer.Flush(ctx)
-		if err != nil {
+		var err error
+		if flushed, err = flush(a.writer, ctx); err != nil {
 			return fmt.Errorf("make the upload's bytes durable: %w", err)
 		}
-		ch.Parts = parts
 		failpoint.Hit("patch.flushed")
-		if last {
+		if ch.CloseWrite {
 			// Before the commit, whose job may assemble the parts at once.
 			a.closeWriter()
 		}
 	}
-	a.digest.wait()
-	state, err := a.digest.hash.(encoding.BinaryMarshaler).MarshalBinary()
-	if err != nil {
-		return fmt.Errorf("keep the digest's state: %w", err)
+	a.lastCommit = a.u.s.o.Now()
+	if flushed.Offset == row.Offset && !ch.CloseWrite {
+		return nil
 	}
-	ch.HashState = state
+	state, err := a.stateAt(flushed.Offset)
+	if err != nil {
+		return err
+	}
+	ch.UploadID, ch.Epoch, ch.From, ch.To = row.ID, row.Epoch, row.Offset, flushed.Offset
+	ch.HashState, ch.Head, ch.ExpiresAt = state, a.head, a.u.s.o.Now().Add(a.u.s.o.Expiry)
+	ch.Parts, ch.Dropped = flushed.Parts, flushed.Dropped
+	ch.MultipartID, ch.Segmented, ch.ObjectKey = flushed.MultipartID, flushed.Segmented, flushed.ObjectKey
+	ch.PartNumber = max(row.PartNumber, flushed.PartNumber)
+	if !ch.CloseWrite {
+		ch.PartNumber += recording.PartWindow
+	}
+	return a.move(ctx, ch)
+}
+
+// move commits a chunk to the ledger.
+func (a *appender) move(ctx context.Context, ch recording.Chunk) error {
+	row := &a.u.row
+	complete := row.Length != nil && ch.To == *row.Length
 	if complete {
-		receipt := a.u.s.o.Hooks.Received(*row, a.at, [32]byte(a.digest.hash.Sum(nil)), a.u.s.o.Now())
+		receipt := a.u.s.o.Hooks.Received(*row, ch.To, [32]byte(a.digest.hash.Sum(nil)), a.u.s.o.Now())
 		ch.Receipt = &receipt
 	}
 	if err := a.u.s.o.Ledger.CommitChunk(ctx, ch); err != nil {
 		return err
 	}
 	failpoint.Hit("patch.committed")
-	row.Offset, a.lastCommit = a.at, a.u.s.o.Now()
+	row.Offset, row.PartNumber = ch.To, max(row.PartNumber, ch.PartNumber-recording.PartWindow)
 	if complete {
 		failpoint.Hit("patch.received")
 		row.State = recording.UploadReceived
@@ -221,4 +319,19 @@ func (a *appender) commit(ctx context.Context, last bool) error {
 	}
 	a.u.s.progress(ctx, *row)
 	return nil
+}
+
+// stateAt returns the digest's state at an offset that a flush has ended at.
+func (a *appender) stateAt(offset int64) ([]byte, error) {
+	if offset == a.at {
+		a.marks = nil
+		return a.hashState()
+	}
+	for i, m := range a.marks {
+		if m.offset == offset {
+			a.marks = a.marks[i:]
+			return m.hashState, nil
+		}
+	}
+	return nil, fmt.Errorf("the storage has flushed to offset %d, where no commit can end", offset)
 }

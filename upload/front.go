@@ -167,6 +167,8 @@ func checkAlive(u recording.Upload) error {
 		return recording.Errorf(recording.CodeUploadGone, "This upload was terminated.")
 	case recording.UploadExpired:
 		return recording.Errorf(recording.CodeUploadGone, "This upload has expired.")
+	case recording.UploadFailed:
+		return recording.Errorf(recording.CodeUploadGone, "Bytes of this upload were lost on the server; start it again.")
 	}
 	return nil
 }

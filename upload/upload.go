@@ -42,15 +42,17 @@ type Ledger interface {
 	CommitChunk(ctx context.Context, ch recording.Chunk) error
 	DeclareLength(ctx context.Context, id uuid.UUID, epoch, length int64, receipt *recording.Receipt) error
 	RefuseUpload(ctx context.Context, id uuid.UUID, epoch int64, reason recording.Reason, detail string) error
+	FailUpload(ctx context.Context, id uuid.UUID, epoch int64, reason recording.Reason, detail string) error
 	TerminateUpload(ctx context.Context, owner, id uuid.UUID) error
 }
 
 // Storage keeps the bytes of unfinished uploads in parts.
 type Storage interface {
-	// NewWriter continues an upload behind its committed parts. With adopt the last
-	// part may be continued; without, a writer that may still live has it open, and
-	// the new one starts a part of its own.
-	NewWriter(ctx context.Context, uploadID uuid.UUID, epoch int64, parts []recording.Part, adopt bool) (recording.PartWriter, error)
+	// NewWriter continues an upload behind its committed parts. While WriterOpen, a
+	// writer that may still live has the last one open, and the new one starts a part
+	// of its own. An error of code recording.CodeUploadGone, also of the writer's
+	// methods, says that committed bytes are lost.
+	NewWriter(ctx context.Context, u recording.Upload) (recording.PartWriter, error)
 }
 
 // Hooks decide at the points of an upload's life.

@@ -202,7 +202,7 @@ func (r *rig) wantReceived(url string, want []byte) {
 	if jobs != 1 || events != 1 {
 		r.t.Errorf("%d jobs and %d events, want one of each", jobs, events)
 	}
-	must(r.t, r.store.Assemble(ctx, u.ID, u.ObjectKey, u.Parts))
+	must(r.t, r.store.Assemble(ctx, u))
 	o, err := r.store.Open(ctx, u.ObjectKey)
 	must(r.t, err)
 	defer o.Close()
@@ -602,7 +602,7 @@ func TestStaleWriter(t *testing.T) {
 
 	stale, _, err := r.catalog.AcquireUpload(ctx, id, recording.Claim{Write: true})
 	must(t, err)
-	w, err := r.store.NewWriter(ctx, id, stale.Epoch, stale.Parts, !stale.WriterOpen)
+	w, err := r.store.NewWriter(ctx, stale)
 	must(t, err)
 	defer w.Close()
 	_, err = w.Write(bytes.Repeat([]byte("old"), 1000))
@@ -611,9 +611,9 @@ func TestStaleWriter(t *testing.T) {
 	if a := r.patch(url, 0, data[:1000]); a.status != http.StatusNoContent {
 		t.Fatalf("patch: %d %s", a.status, a.body)
 	}
-	parts, err := w.Flush(ctx)
+	flushed, err := w.Flush(ctx)
 	must(t, err)
-	err = r.catalog.CommitChunk(ctx, recording.Chunk{UploadID: id, Epoch: stale.Epoch, From: 0, To: 3000, Parts: parts, ExpiresAt: time.Now()})
+	err = r.catalog.CommitChunk(ctx, recording.Chunk{UploadID: id, Epoch: stale.Epoch, From: 0, To: 3000, Parts: flushed.Parts, ExpiresAt: time.Now()})
 	if recording.CodeOf(err) != recording.CodeTakenOver {
 		t.Fatalf("the stale commit gave %v", err)
 	}
@@ -639,11 +639,11 @@ type failingWriter struct {
 	fail func(op string) error
 }
 
-func (s failingStorage) NewWriter(ctx context.Context, id uuid.UUID, epoch int64, parts []recording.Part, adopt bool) (recording.PartWriter, error) {
+func (s failingStorage) NewWriter(ctx context.Context, u recording.Upload) (recording.PartWriter, error) {
 	if err := s.fail("open"); err != nil {
 		return nil, err
 	}
-	w, err := s.Storage.NewWriter(ctx, id, epoch, parts, adopt)
+	w, err := s.Storage.NewWriter(ctx, u)
 	return failingWriter{w, s.fail}, err
 }
 
@@ -654,9 +654,9 @@ func (w failingWriter) Write(p []byte) (int, error) {
 	return w.PartWriter.Write(p)
 }
 
-func (w failingWriter) Flush(ctx context.Context) ([]recording.Part, error) {
+func (w failingWriter) Flush(ctx context.Context) (recording.Flushed, error) {
 	if err := w.fail("flush"); err != nil {
-		return nil, err
+		return recording.Flushed{}, err
 	}
 	return w.PartWriter.Flush(ctx)
 }

@@ -19,7 +19,8 @@ const copyBytes = 64 << 20
 
 // Assemble implements storage.Store. A single part becomes the object by a
 // rename; several are copied one behind the other.
-func (s *Store) Assemble(ctx context.Context, uploadID uuid.UUID, key string, parts []recording.Part) error {
+func (s *Store) Assemble(ctx context.Context, u recording.Upload) error {
+	key, parts := u.ObjectKey, u.Parts
 	if err := storage.CheckKey(key); err != nil {
 		return err
 	}
@@ -36,10 +37,10 @@ func (s *Store) Assemble(ctx context.Context, uploadID uuid.UUID, key string, pa
 	moved := false
 	var err error
 	if len(parts) == 1 {
-		moved, err = s.move(uploadID, key, parts[0])
+		moved, err = s.move(u.ID, key, parts[0])
 	}
 	if !moved && err == nil {
-		err = s.concat(ctx, uploadID, key, parts)
+		err = s.concat(ctx, u.ID, key, parts)
 	}
 	if err == nil {
 		return nil
@@ -141,7 +142,11 @@ func (s *Store) copyPart(ctx context.Context, to *os.File, offset int64, uploadI
 }
 
 // DiscardParts implements storage.Store.
-func (s *Store) DiscardParts(ctx context.Context, uploadID uuid.UUID) error {
+func (s *Store) DiscardParts(ctx context.Context, u recording.Upload) error {
+	return s.removeParts(ctx, u.ID)
+}
+
+func (s *Store) removeParts(ctx context.Context, uploadID uuid.UUID) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func BenchmarkWriter(b *testing.B) {
 	b.SetBytes(benchBytes)
 	for b.Loop() {
 		id := recording.NewID()
-		w, err := store.NewWriter(b.Context(), id, 1, nil, false)
+		w, err := store.NewWriter(b.Context(), recording.Upload{ID: id, Epoch: 1})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -45,7 +45,7 @@ func BenchmarkWriter(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.StopTimer()
-		if err := store.DiscardParts(b.Context(), id); err != nil {
+		if err := store.DiscardParts(b.Context(), recording.Upload{ID: id}); err != nil {
 			b.Fatal(err)
 		}
 		b.StartTimer()

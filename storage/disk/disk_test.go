@@ -10,7 +10,7 @@ import (
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	storagetest.Run(t, func(t *testing.T) storage.Store { return open(t, t.TempDir()) })
+	storagetest.Run(t, func(t *testing.T, _ *storagetest.Ledger) storage.Store { return open(t, t.TempDir()) })
 }
 
 func open(t *testing.T, path string) *disk.Store {

@@ -32,6 +32,16 @@ func newStore(t *testing.T, path string) *Store {
 	return s
 }
 
+// row is an upload for a writer. Adopt says that the writer before ended cleanly.
+func row(id uuid.UUID, epoch int64, parts []recording.Part, adopt bool) recording.Upload {
+	return recording.Upload{ID: id, Epoch: epoch, Parts: parts, WriterOpen: !adopt}
+}
+
+// whole is an upload to assemble.
+func whole(id uuid.UUID, key string, parts []recording.Part) recording.Upload {
+	return recording.Upload{ID: id, ObjectKey: key, Parts: parts}
+}
+
 // faults fails one sync.
 type faults struct {
 	after atomic.Int64 // so many succeed before it
@@ -61,7 +71,7 @@ func TestWriterEndsAtFailedSync(t *testing.T) {
 			t.Parallel()
 			s := newStore(t, t.TempDir())
 			id := recording.NewID()
-			w, err := s.NewWriter(t.Context(), id, 1, nil, false)
+			w, err := s.NewWriter(t.Context(), row(id, 1, nil, false))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -69,12 +79,12 @@ func TestWriterEndsAtFailedSync(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.failSync(int64(step), syscall.EIO)
-			if parts, err := w.Flush(t.Context()); parts != nil || !errors.Is(err, syscall.EIO) || recording.CodeOf(err) != recording.CodeInternal {
-				t.Errorf("Flush = %v, %v, want EIO", parts, err)
+			if flushed, err := w.Flush(t.Context()); flushed.Parts != nil || !errors.Is(err, syscall.EIO) || recording.CodeOf(err) != recording.CodeInternal {
+				t.Errorf("Flush = %v, %v, want EIO", flushed, err)
 			}
 			for range 2 {
-				if parts, err := w.Flush(t.Context()); parts != nil || !errors.Is(err, syscall.EIO) {
-					t.Errorf("the next Flush = %v, %v, want EIO", parts, err)
+				if flushed, err := w.Flush(t.Context()); flushed.Parts != nil || !errors.Is(err, syscall.EIO) {
+					t.Errorf("the next Flush = %v, %v, want EIO", flushed, err)
 				}
 				if n, err := w.Write([]byte("more")); n != 0 || !errors.Is(err, syscall.EIO) {
 					t.Errorf("the next Write = %d, %v, want EIO", n, err)
@@ -83,7 +93,7 @@ func TestWriterEndsAtFailedSync(t *testing.T) {
 			if err := w.Close(); err != nil {
 				t.Error(err)
 			}
-			w, err = s.NewWriter(t.Context(), id, 2, nil, false)
+			w, err = s.NewWriter(t.Context(), row(id, 2, nil, false))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -91,8 +101,8 @@ func TestWriterEndsAtFailedSync(t *testing.T) {
 			if _, err := w.Write([]byte("sound")); err != nil {
 				t.Error(err)
 			}
-			parts, err := w.Flush(t.Context())
-			if diff := cmp.Diff([]recording.Part{{Number: 1, Size: 5, Ref: "1-2"}}, parts); diff != "" || err != nil {
+			flushed, err := w.Flush(t.Context())
+			if diff := cmp.Diff([]recording.Part{{Number: 1, Size: 5, Ref: "1-2"}}, flushed.Parts); diff != "" || err != nil {
 				t.Errorf("Flush of the next writer: %v (-want +got):\n%s", err, diff)
 			}
 		})
@@ -106,7 +116,7 @@ func upload(t *testing.T, s *Store, n int) (uuid.UUID, []recording.Part, []byte)
 	var parts []recording.Part
 	var content []byte
 	for i := range n {
-		w, err := s.NewWriter(t.Context(), id, int64(i+1), parts, false)
+		w, err := s.NewWriter(t.Context(), row(id, int64(i+1), parts, false))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,7 +131,7 @@ func upload(t *testing.T, s *Store, n int) (uuid.UUID, []recording.Part, []byte)
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
-		parts, content = append(parts, flushed...), append(content, p...)
+		parts, content = append(parts, flushed.Parts...), append(content, p...)
 	}
 	return id, parts, content
 }
@@ -137,7 +147,7 @@ func TestAssembleAfterCrashAtEachSync(t *testing.T) {
 				s := newStore(t, t.TempDir())
 				id, parts, content := upload(t, s, n)
 				s.failSync(step, syscall.EIO)
-				err := s.Assemble(t.Context(), id, "a/b/object", parts)
+				err := s.Assemble(t.Context(), whole(id, "a/b/object", parts))
 				s.sync = syncFile
 				if err == nil && step > 3 {
 					break
@@ -147,13 +157,13 @@ func TestAssembleAfterCrashAtEachSync(t *testing.T) {
 				if err != nil && !errors.Is(err, syscall.EIO) {
 					t.Errorf("Assemble with sync %d failing = %v, want EIO", step, err)
 				}
-				if err := s.Assemble(t.Context(), id, "a/b/object", parts); err != nil {
+				if err := s.Assemble(t.Context(), whole(id, "a/b/object", parts)); err != nil {
 					t.Fatalf("Assemble after sync %d failed: %v", step, err)
 				}
-				if err := s.DiscardParts(t.Context(), id); err != nil {
+				if err := s.DiscardParts(t.Context(), recording.Upload{ID: id}); err != nil {
 					t.Fatal(err)
 				}
-				if err := s.Assemble(t.Context(), id, "a/b/object", parts); err != nil {
+				if err := s.Assemble(t.Context(), whole(id, "a/b/object", parts)); err != nil {
 					t.Errorf("Assemble without parts: %v", err)
 				}
 				wantTree(t, s, map[string]string{"objects/a/b/object": string(content)})
@@ -216,11 +226,11 @@ func TestShortPart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, err := s.NewWriter(t.Context(), id, 9, parts, true)
+	_, err := s.NewWriter(t.Context(), row(id, 9, parts, true))
 	for what, err := range map[string]error{
 		"NewWriter":              err,
-		"Assemble of one part":   s.Assemble(t.Context(), id, "one", parts[:1]),
-		"Assemble of both parts": s.Assemble(t.Context(), id, "two", parts),
+		"Assemble of one part":   s.Assemble(t.Context(), whole(id, "one", parts[:1])),
+		"Assemble of both parts": s.Assemble(t.Context(), whole(id, "two", parts)),
 	} {
 		if !errors.Is(err, storage.ErrLost) {
 			t.Errorf("%s = %v, want ErrLost", what, err)
@@ -234,7 +244,7 @@ func TestForeignRefs(t *testing.T) {
 	id, parts, _ := upload(t, s, 1)
 	for _, ref := range []string{"", "1", "2-1", "1-1/..", "../../objects/x", "1-01", "1-x", "etag"} {
 		bad := recording.Part{Number: 1, Size: parts[0].Size, Ref: ref}
-		if err := s.Assemble(t.Context(), id, "object", []recording.Part{bad}); err == nil || errors.Is(err, storage.ErrLost) {
+		if err := s.Assemble(t.Context(), whole(id, "object", []recording.Part{bad})); err == nil || errors.Is(err, storage.ErrLost) {
 			t.Errorf("Assemble of ref %q = %v", ref, err)
 		}
 	}
@@ -246,7 +256,7 @@ func TestNameClash(t *testing.T) {
 	s := newStore(t, t.TempDir())
 	id := recording.NewID()
 	for i, want := range []error{nil, os.ErrExist} {
-		w, err := s.NewWriter(t.Context(), id, 1, nil, false)
+		w, err := s.NewWriter(t.Context(), row(id, 1, nil, false))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -262,7 +272,7 @@ func TestOpenPartIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	s := newStore(t, t.TempDir())
 	id := recording.NewID()
-	open, err := s.NewWriter(t.Context(), id, 1, nil, false)
+	open, err := s.NewWriter(t.Context(), row(id, 1, nil, false))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,11 +280,12 @@ func TestOpenPartIsLeftAlone(t *testing.T) {
 	if _, err := open.Write([]byte("sound")); err != nil {
 		t.Fatal(err)
 	}
-	parts, err := open.Flush(t.Context())
+	first, err := open.Flush(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := s.NewWriter(t.Context(), id, 2, parts, true)
+	parts := first.Parts
+	w, err := s.NewWriter(t.Context(), row(id, 2, parts, true))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,10 +294,10 @@ func TestOpenPartIsLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	second, err := w.Flush(t.Context())
-	if diff := cmp.Diff([]recording.Part{{Number: 2, Size: 4, Ref: "2-2"}}, second); diff != "" || err != nil {
+	if diff := cmp.Diff([]recording.Part{{Number: 2, Size: 4, Ref: "2-2"}}, second.Parts); diff != "" || err != nil {
 		t.Errorf("Flush: %v (-want +got):\n%s", err, diff)
 	}
-	if err := s.Assemble(t.Context(), id, "object", parts); err != nil {
+	if err := s.Assemble(t.Context(), whole(id, "object", parts)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := open.Write([]byte("stale")); err != nil {
@@ -295,7 +306,7 @@ func TestOpenPartIsLeftAlone(t *testing.T) {
 	wantTree(t, s, map[string]string{
 		"objects/object":            "sound",
 		partPath(id, parts[0].Ref):  "soundstale",
-		partPath(id, second[0].Ref): "bite",
+		partPath(id, second.Parts[0].Ref): "bite",
 	})
 }
 
@@ -305,7 +316,7 @@ func TestCloseTakesBack(t *testing.T) {
 	s := newStore(t, t.TempDir())
 	id, parts, content := upload(t, s, 1)
 	for _, adopt := range []bool{true, false} {
-		w, err := s.NewWriter(t.Context(), id, 2, parts, adopt)
+		w, err := s.NewWriter(t.Context(), row(id, 2, parts, adopt))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -331,7 +342,7 @@ func TestRemovedFolders(t *testing.T) {
 	_, putErr := s.Put(t.Context(), "object", strings.NewReader("sound"))
 	for what, err := range map[string]error{
 		"Check": s.Check(t.Context()), "Put": putErr,
-		"Assemble": s.Assemble(t.Context(), id, "object", parts),
+		"Assemble": s.Assemble(t.Context(), whole(id, "object", parts)),
 	} {
 		if err == nil {
 			t.Errorf("%s succeeds without folders", what)

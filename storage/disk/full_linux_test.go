@@ -46,7 +46,7 @@ func writeAll(ctx context.Context, w recording.PartWriter, p []byte) error {
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	s := smallDisk(t)
-	w, err := s.NewWriter(t.Context(), recording.NewID(), 1, nil, false)
+	w, err := s.NewWriter(t.Context(), row(recording.NewID(), 1, nil, false))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestFullDisk(t *testing.T) {
 		fill = fill[:len(fill)-4096]
 	}
 	// The room that is left is not enough for the object beside its parts.
-	if err := s.Assemble(t.Context(), id, "object", parts); err != nil {
+	if err := s.Assemble(t.Context(), whole(id, "object", parts)); err != nil {
 		wantFull(t, "Assemble", err)
 	}
 	err = s.List(t.Context(), func(entry storage.Entry) error {
@@ -83,7 +83,7 @@ func TestFullDisk(t *testing.T) {
 		}
 		return nil
 	})
-	if err = errors.Join(err, s.Assemble(t.Context(), id, "object", parts)); err != nil {
+	if err = errors.Join(err, s.Assemble(t.Context(), whole(id, "object", parts))); err != nil {
 		t.Errorf("Assemble with room again: %v", err)
 	}
 }
@@ -115,18 +115,18 @@ func TestNoPermission(t *testing.T) {
 	t.Parallel()
 	s := newStore(t, t.TempDir())
 	id, parts, _ := upload(t, s, 1)
-	w, err := s.NewWriter(t.Context(), id, 2, parts, false)
+	w, err := s.NewWriter(t.Context(), row(id, 2, parts, false))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer takePermission(t, s)()
 	_, writeErr := w.Write([]byte("sound"))
-	_, adoptErr := s.NewWriter(t.Context(), id, 2, parts, true)
+	_, adoptErr := s.NewWriter(t.Context(), row(id, 2, parts, true))
 	_, putErr := s.Put(t.Context(), "object", bytes.NewReader(nil))
 	for what, err := range map[string]error{
 		"Write": writeErr, "NewWriter": adoptErr, "Put": putErr,
-		"Assemble": s.Assemble(t.Context(), id, "object", parts), "Check": s.Check(t.Context()),
-		"DiscardParts": s.DiscardParts(t.Context(), id),
+		"Assemble": s.Assemble(t.Context(), whole(id, "object", parts)), "Check": s.Check(t.Context()),
+		"DiscardParts": s.DiscardParts(t.Context(), recording.Upload{ID: id}),
 	} {
 		if !errors.Is(err, syscall.EACCES) || recording.CodeOf(err) != recording.CodeInternal {
 			t.Errorf("%s = %v, want EACCES", what, err)

@@ -59,13 +59,13 @@ func TestListForeignFiles(t *testing.T) {
 	var got []string
 	err := s.List(t.Context(), func(entry storage.Entry) error {
 		got = append(got, fmt.Sprint(entry.Kind, " ", entry.Key, " ", entry.SizeBytes))
-		return s.Delete(t.Context(), entry.Key)
+		return s.Remove(t.Context(), entry)
 	})
 	if diff := cmp.Diff([]string{"temp tmp/left 5"}, got); diff != "" || err != nil {
 		t.Errorf("List: %v (-want +got):\n%s", err, diff)
 	}
 	if _, err := s.root.Stat("tmp/left"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("Delete left it: %v", err)
+		t.Errorf("Remove left it: %v", err)
 	}
 }
 

@@ -117,19 +117,38 @@ func (s *Store) link(object *object, path string) (bool, error) {
 	return false, nil
 }
 
+// SignedURL implements storage.Store: nobody else serves these files.
+func (s *Store) SignedURL(context.Context, string, recording.SignedRead) (string, error) {
+	return "", nil
+}
+
 // Delete implements storage.Store. It removes the folders that become empty.
 func (s *Store) Delete(ctx context.Context, key string) error {
-	dir, name := objectsDir, key
-	if temp, ok := strings.CutPrefix(key, storage.TempPrefix); ok {
-		dir, name = tempDir, temp
+	return s.remove(ctx, objectsDir, key)
+}
+
+// Remove implements storage.Store.
+func (s *Store) Remove(ctx context.Context, entry storage.Entry) error {
+	switch entry.Kind {
+	case recording.StoredObject:
+		return s.Delete(ctx, entry.Key)
+	case recording.StoredTemp:
+		return s.remove(ctx, tempDir, strings.TrimPrefix(entry.Key, storage.TempPrefix))
+	case recording.StoredParts:
+		return s.removeParts(ctx, entry.UploadID)
 	}
-	if err := storage.CheckKey(name); err != nil {
+	return fmt.Errorf("disk: there are no entries of kind %q here", entry.Kind)
+}
+
+// remove removes the file key below dir and the folders that become empty.
+func (s *Store) remove(ctx context.Context, dir, key string) error {
+	if err := storage.CheckKey(key); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	target := path.Join(dir, name)
+	target := path.Join(dir, key)
 	if err := s.root.Remove(target); absent(err) {
 		return nil
 	} else if err != nil {

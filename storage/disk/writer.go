@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path"
 	"strconv"
@@ -24,26 +25,30 @@ var errClosed = errors.New("disk: the writer is closed")
 
 // NewWriter implements storage.Store. A part that is to be adopted is checked
 // here; a new one is made by the first Write.
-func (s *Store) NewWriter(ctx context.Context, uploadID uuid.UUID, epoch int64, parts []recording.Part, adopt bool) (recording.PartWriter, error) {
+func (s *Store) NewWriter(ctx context.Context, u recording.Upload) (recording.PartWriter, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	w := &writer{store: s, uploadID: uploadID, part: recording.Part{Number: 1}}
-	if len(parts) > 0 {
-		last := parts[len(parts)-1]
-		if adopt {
-			f, err := s.adopt(uploadID, last)
+	w := &writer{store: s, uploadID: u.ID, part: recording.Part{Number: 1}}
+	for _, part := range u.Parts {
+		w.before += part.Size
+	}
+	if len(u.Parts) > 0 {
+		last := u.Parts[len(u.Parts)-1]
+		if !u.WriterOpen {
+			f, err := s.adopt(u.ID, last)
 			if err != nil {
 				return nil, failed("continue a part", err)
 			}
 			if f != nil {
 				w.file, w.part, w.flushed, w.writtenBack = f, last, last.Size, last.Size
+				w.before -= last.Size
 				return w, nil
 			}
 		}
 		w.part.Number = last.Number + 1
 	}
-	w.part.Ref = partName(w.part.Number, epoch)
+	w.part.Ref = partName(w.part.Number, u.Epoch)
 	return w, nil
 }
 
@@ -103,6 +108,7 @@ func (s *Store) openPart(uploadID uuid.UUID, part recording.Part, flag int) (*os
 type writer struct {
 	store    *Store
 	uploadID uuid.UUID
+	before   int64          // bytes of the upload in earlier parts
 	part     recording.Part // Size is what has been written
 	file     *os.File       // nil before the first byte of a new part
 
@@ -115,6 +121,9 @@ type writer struct {
 	// second fsync would succeed without those bytes.
 	err error
 }
+
+// Room implements recording.PartWriter: a file takes any number of bytes.
+func (w *writer) Room() int64 { return math.MaxInt64 }
 
 func (w *writer) Write(p []byte) (int, error) {
 	if w.err != nil {
@@ -158,19 +167,31 @@ func (w *writer) create() error {
 	return nil
 }
 
-func (w *writer) Flush(ctx context.Context) ([]recording.Part, error) {
+// FlushSome implements recording.PartWriter. An fsync costs the same whenever it
+// comes.
+func (w *writer) FlushSome(ctx context.Context) (recording.Flushed, error) { return w.Flush(ctx) }
+
+func (w *writer) Flush(ctx context.Context) (recording.Flushed, error) {
 	if w.err != nil {
-		return nil, w.err
+		return recording.Flushed{}, w.err
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return recording.Flushed{}, err
 	}
 	if w.part.Size == w.flushed {
-		return nil, nil
+		return recording.Flushed{Offset: w.before + w.flushed}, nil
 	}
-	if err := w.store.sync(w.file, true); err != nil {
+	if err := w.makeDurable(); err != nil {
 		w.err = failed("flush a part", err)
-		return nil, w.err
+		return recording.Flushed{}, w.err
+	}
+	w.flushed = w.part.Size
+	return recording.Flushed{Offset: w.before + w.flushed, Parts: []recording.Part{w.part}}, nil
+}
+
+func (w *writer) makeDurable() error {
+	if err := w.store.sync(w.file, true); err != nil {
+		return err
 	}
 	failpoint.Hit("part.synced")
 	if w.isNew {
@@ -178,14 +199,12 @@ func (w *writer) Flush(ctx context.Context) ([]recording.Part, error) {
 		// to this, so its own name is made durable too, whoever made it.
 		for _, dir := range []string{partPath(w.uploadID, ""), partsDir} {
 			if err := w.store.syncDir(dir); err != nil {
-				w.err = failed("flush a part", err)
-				return nil, w.err
+				return err
 			}
 		}
 		w.isNew = false
 	}
-	w.flushed = w.part.Size
-	return []recording.Part{w.part}, nil
+	return nil
 }
 
 // Close also takes back what was not flushed, so that an upload that failed on

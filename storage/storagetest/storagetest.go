@@ -8,9 +8,11 @@ package storagetest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/google/uuid"
@@ -22,13 +24,15 @@ import (
 // Run runs the suite. Open returns a store with nothing in it and registers
 // what there is to clean up; it is called once per test, and tests run in
 // parallel.
-func Run(t *testing.T, open func(t *testing.T) storage.Store) {
+// The Ledger that it gets keeps the inline parts of the test's uploads.
+func Run(t *testing.T, open func(t *testing.T, ledger *Ledger) storage.Store) {
 	t.Helper()
 	for _, group := range []map[string]func(*suite){writerTests, assembleTests, objectTests, listTests} {
 		for name, test := range group {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				test(&suite{T: t, ctx: t.Context(), store: open(t)})
+				ledger := &Ledger{parts: make(map[uuid.UUID]map[int][]byte)}
+				test(&suite{T: t, ctx: t.Context(), store: open(t, ledger), ledger: ledger})
 			})
 		}
 	}
@@ -37,31 +41,62 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 // suite is one test with its store.
 type suite struct {
 	*testing.T
-	ctx   context.Context
-	store storage.Store
+	ctx    context.Context
+	store  storage.Store
+	ledger *Ledger
 }
 
-// upload is the little of a ledger that an upload needs: its committed parts,
-// and what they must hold.
+// Ledger keeps the bytes of inline parts, as the catalog does.
+type Ledger struct {
+	mu    sync.Mutex
+	parts map[uuid.UUID]map[int][]byte
+}
+
+func (l *Ledger) keep(id uuid.UUID, part recording.Part) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.parts[id] == nil {
+		l.parts[id] = make(map[int][]byte)
+	}
+	l.parts[id][part.Number] = slices.Clone(part.Inline)
+}
+
+// InlineParts returns the bytes of an upload's inline parts.
+func (l *Ledger) InlineParts(_ context.Context, id uuid.UUID, numbers []int) ([][]byte, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var list [][]byte
+	for _, number := range numbers {
+		p, ok := l.parts[id][number]
+		if !ok {
+			return nil, recording.ErrNotFound
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+// upload is the little of a ledger that an upload needs: its row, and what its
+// committed parts must hold.
 type upload struct {
 	*suite
-	id      uuid.UUID
-	key     string
-	epoch   int64
-	parts   []recording.Part
+	row     recording.Upload
 	content []byte
 }
 
 func (s *suite) newUpload() *upload {
 	id := recording.NewID()
-	return &upload{suite: s, id: id, key: "recordings/" + id.String() + "/original"}
+	return &upload{suite: s, row: recording.Upload{ID: id, ObjectKey: "recordings/" + id.String() + "/original"}}
 }
 
 // writer begins an epoch and returns its writer.
 func (u *upload) writer(adopt bool) recording.PartWriter {
 	u.Helper()
-	u.epoch++
-	w, err := u.store.NewWriter(u.ctx, u.id, u.epoch, slices.Clone(u.parts), adopt)
+	u.row.Epoch++
+	row := u.row
+	row.Parts, row.WriterOpen = slices.Clone(u.row.Parts), !adopt
+	u.row.PartNumber += recording.PartWindow
+	w, err := u.store.NewWriter(u.ctx, row)
 	if err != nil {
 		u.Fatalf("NewWriter: %v", err)
 	}
@@ -77,33 +112,60 @@ func (u *upload) write(w recording.PartWriter, p []byte) {
 
 func (u *upload) writeOnly(w recording.PartWriter, p []byte) {
 	u.Helper()
-	if n, err := w.Write(p); n != len(p) || err != nil {
-		u.Fatalf("Write of %d bytes = %d, %v", len(p), n, err)
+	for len(p) > 0 {
+		n := int(min(w.Room(), int64(len(p))))
+		if n == 0 {
+			u.Fatal("the writer has no room, and a commit was not due yet")
+		}
+		if written, err := w.Write(p[:n]); written != n || err != nil {
+			u.Fatalf("Write of %d bytes = %d, %v", n, written, err)
+		}
+		p = p[n:]
 	}
 }
 
-// commit flushes, and records the parts as the ledger does. P is what was
-// written since the last commit.
+// commit flushes, and records what the ledger does. P is what was written since
+// the last commit.
 func (u *upload) commit(w recording.PartWriter, p []byte) {
 	u.Helper()
-	parts, err := w.Flush(u.ctx)
+	flushed, err := w.Flush(u.ctx)
 	if err != nil {
 		u.Fatalf("Flush: %v", err)
 	}
-	for _, part := range parts {
-		i := slices.IndexFunc(u.parts, func(old recording.Part) bool { return old.Number == part.Number })
+	u.content = append(u.content, p...)
+	u.record(flushed)
+	if flushed.Offset != int64(len(u.content)) {
+		u.Fatalf("Flush says that %d bytes are durable of %d", flushed.Offset, len(u.content))
+	}
+}
+
+// record is the ledger's transaction.
+func (u *upload) record(flushed recording.Flushed) {
+	u.Helper()
+	for _, part := range flushed.Parts {
+		if part.Inline != nil {
+			u.ledger.keep(u.row.ID, part)
+			part.Inline = nil
+		}
+		i := slices.IndexFunc(u.row.Parts, func(old recording.Part) bool { return old.Number == part.Number })
 		switch {
 		case i < 0:
-			u.parts = append(u.parts, part)
-		case u.parts[i].Ref != part.Ref || u.parts[i].Size > part.Size:
-			u.Fatalf("Flush made part %+v of %+v", part, u.parts[i])
+			u.row.Parts = append(u.row.Parts, part)
+		case u.row.Parts[i].Ref != part.Ref || u.row.Parts[i].Size > part.Size:
+			u.Fatalf("Flush made part %+v of %+v", part, u.row.Parts[i])
 		default:
-			u.parts[i] = part
+			u.row.Parts[i] = part
 		}
 	}
-	u.content = append(u.content, p...)
-	if got := size(u.parts); got != int64(len(u.content)) {
-		u.Fatalf("the parts have %d bytes after %d were written: %+v", got, len(u.content), u.parts)
+	u.row.Parts = slices.DeleteFunc(u.row.Parts, func(part recording.Part) bool {
+		return slices.Contains(flushed.Dropped, part.Number)
+	})
+	u.row.MultipartID = cmp.Or(flushed.MultipartID, u.row.MultipartID)
+	u.row.ObjectKey = cmp.Or(flushed.ObjectKey, u.row.ObjectKey)
+	u.row.Segmented = u.row.Segmented || flushed.Segmented
+	u.row.PartNumber = max(u.row.PartNumber, flushed.PartNumber+recording.PartWindow)
+	if got := size(u.row.Parts); got != flushed.Offset {
+		u.Fatalf("the parts have %d bytes, flushed are %d: %+v", got, flushed.Offset, u.row.Parts)
 	}
 }
 
@@ -127,16 +189,30 @@ func (s *suite) close(c io.Closer) {
 // assemble assembles the upload and compares the object with its content.
 func (u *upload) assemble() {
 	u.Helper()
-	if err := u.store.Assemble(u.ctx, u.id, u.key, u.parts); err != nil {
+	if err := u.store.Assemble(u.ctx, u.row); err != nil {
 		u.Fatalf("Assemble: %v", err)
 	}
-	u.wantObject(u.key, u.content)
+	u.wantObject(u.row.ObjectKey, u.content)
 }
 
-func (s *suite) discard(id uuid.UUID) {
+func (u *upload) discard() {
+	u.Helper()
+	if err := u.store.DiscardParts(u.ctx, u.row); err != nil {
+		u.Fatalf("DiscardParts: %v", err)
+	}
+}
+
+// sweep removes all that is no object, as the janitor does when nobody owns it.
+func (s *suite) sweep() {
 	s.Helper()
-	if err := s.store.DiscardParts(s.ctx, id); err != nil {
-		s.Fatalf("DiscardParts: %v", err)
+	err := s.store.List(s.ctx, func(entry storage.Entry) error {
+		if entry.Kind == recording.StoredObject {
+			return nil
+		}
+		return s.store.Remove(s.ctx, entry)
+	})
+	if err != nil {
+		s.Fatalf("remove what List reports: %v", err)
 	}
 }
 
