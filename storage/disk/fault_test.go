@@ -304,8 +304,8 @@ func TestOpenPartIsLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantTree(t, s, map[string]string{
-		"objects/object":            "sound",
-		partPath(id, parts[0].Ref):  "soundstale",
+		"objects/object":                  "sound",
+		partPath(id, parts[0].Ref):        "soundstale",
 		partPath(id, second.Parts[0].Ref): "bite",
 	})
 }
