@@ -192,6 +192,9 @@ func TestOneChain(t *testing.T) {
 	if diff := cmp.Diff(steps[3].res.Artifacts, rec.Artifacts); diff != "" {
 		t.Error(diff)
 	}
+	if n := r.count(`SELECT count(*) FROM upload_parts`); n != 0 {
+		t.Errorf("%d parts are left behind a verified object", n)
+	}
 	if n := r.count(`SELECT count(*) FROM river_job WHERE kind = 'stage'`); n != len(steps) {
 		t.Errorf("%d jobs for %d stages", n, len(steps))
 	}

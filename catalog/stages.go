@@ -42,6 +42,14 @@ func (c *Catalog) CompleteStage(ctx context.Context, recordingID uuid.UUID, stag
 		if err != nil || !current {
 			return err
 		}
+		if stage == recording.StageVerify {
+			// The object is what was received: nobody asks for the parts any more, whose
+			// bytes may lie in these rows.
+			if _, err := tx.Exec(ctx, `DELETE FROM upload_parts p USING uploads u
+				WHERE p.upload_id = u.id AND u.recording_id = $1`, recordingID); err != nil {
+				return err
+			}
+		}
 		state := recording.StateProcessing
 		if res.Next == "" {
 			state = recording.StateReady
