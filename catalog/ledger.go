@@ -147,7 +147,7 @@ const moveOffset = `
 	WITH moved AS (
 		UPDATE uploads SET committed_offset = $4, hash_state = $5, head = $6, writer_open = writer_open AND NOT $7,
 			expires_at = $8, updated_at = $9, multipart_id = coalesce(nullif($14, ''), multipart_id),
-			part_number = CASE WHEN $15 > 0 THEN $15 ELSE part_number END,
+			part_number = $15,
 			segmented = segmented OR $16, object_key = coalesce(nullif($17, ''), object_key)
 		WHERE id = $1 AND epoch = $2 AND committed_offset = $3 AND state = 'receiving'
 		RETURNING id

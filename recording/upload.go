@@ -143,7 +143,7 @@ type Chunk struct {
 	ExpiresAt  time.Time
 
 	MultipartID string // "" leaves it as it is
-	PartNumber  int    // the highest number that may have been used when this writer's next commit comes; 0 leaves it
+	PartNumber  int    // the highest number that may have been used when this writer's next commit comes
 	Segmented   bool   // false leaves it
 	ObjectKey   string // where the finished object lies; "" leaves it
 
