@@ -1,0 +1,160 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"reprise/storage"
+)
+
+// castagnoli makes CRC32C sums: crc32.Update(sum, castagnoli(), p).
+func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
+
+// put writes p, whose CRC32C is sum, as the object of this name.
+func (s *Store) put(ctx context.Context, name string, p []byte, sum uint32) (etag string, err error) {
+	out, err := s.client.PutObject(ctx, &s3.PutObjectInput{
+		Bucket:               &s.o.Location.Bucket,
+		Key:                  &name,
+		Body:                 bytes.NewReader(p),
+		ContentLength:        aws.Int64(int64(len(p))),
+		ChecksumCRC32C:       s.checksum(sum),
+		ServerSideEncryption: types.ServerSideEncryption(s.o.Location.SSE),
+		SSEKMSKeyId:          notEmpty(s.o.Location.KMSKeyID),
+	})
+	if err != nil {
+		return "", failed("write an object", err)
+	}
+	return aws.ToString(out.ETag), nil
+}
+
+// begin begins a multipart upload of the object of this name.
+func (s *Store) begin(ctx context.Context, name string) (id string, err error) {
+	input := &s3.CreateMultipartUploadInput{
+		Bucket:               &s.o.Location.Bucket,
+		Key:                  &name,
+		ServerSideEncryption: types.ServerSideEncryption(s.o.Location.SSE),
+		SSEKMSKeyId:          notEmpty(s.o.Location.KMSKeyID),
+	}
+	if s.o.Location.Checksum {
+		input.ChecksumAlgorithm = types.ChecksumAlgorithmCrc32c
+	}
+	out, err := s.client.CreateMultipartUpload(ctx, input)
+	if err != nil {
+		return "", failed("begin a multipart upload", err)
+	}
+	return aws.ToString(out.UploadId), nil
+}
+
+// multipart names a multipart upload.
+type multipart struct {
+	name string
+	id   string
+}
+
+// uploaded is a part that the server has confirmed.
+type uploaded struct {
+	number int32 // 1 to 10,000
+	etag   string
+	sum    uint32 // CRC32C
+}
+
+// uploadPart writes p, whose CRC32C is sum, as a part. ErrLost says that there is no
+// such multipart upload any more.
+func (s *Store) uploadPart(ctx context.Context, m multipart, number int32, p []byte, sum uint32) (uploaded, error) {
+	out, err := s.client.UploadPart(ctx, &s3.UploadPartInput{
+		Bucket:         &s.o.Location.Bucket,
+		Key:            &m.name,
+		UploadId:       &m.id,
+		PartNumber:     &number,
+		Body:           bytes.NewReader(p),
+		ContentLength:  aws.Int64(int64(len(p))),
+		ChecksumCRC32C: s.checksum(sum),
+	})
+	if noSuchUpload(err) {
+		err = errors.Join(storage.ErrLost, err)
+	}
+	if err != nil {
+		return uploaded{}, failed("write a part", err)
+	}
+	return uploaded{number: number, etag: aws.ToString(out.ETag), sum: sum}, nil
+}
+
+// complete makes the object of the parts, of size bytes in all, in their order. It
+// can be tried again after it ended in any way. ErrLost says that there is neither
+// the multipart upload nor an object of that size.
+func (s *Store) complete(ctx context.Context, m multipart, parts []uploaded, size int64) error {
+	list := make([]types.CompletedPart, len(parts))
+	for i, part := range parts {
+		list[i] = types.CompletedPart{PartNumber: &part.number, ETag: &part.etag, ChecksumCRC32C: s.checksum(part.sum)}
+	}
+	_, err := s.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+		Bucket:          &s.o.Location.Bucket,
+		Key:             &m.name,
+		UploadId:        &m.id,
+		MultipartUpload: &types.CompletedMultipartUpload{Parts: list},
+	})
+	if err == nil {
+		return nil
+	}
+	found, headErr := s.size(ctx, m.name)
+	switch {
+	case headErr == nil && found == size:
+		return nil
+	case noSuchUpload(err) && (headErr == nil || errors.Is(headErr, storage.ErrNotFound)):
+		err = errors.Join(storage.ErrLost, err)
+	}
+	return failed("complete a multipart upload", err)
+}
+
+// abort deletes a multipart upload with its parts. None there is no error.
+func (s *Store) abort(ctx context.Context, m multipart) error {
+	_, err := s.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
+		Bucket: &s.o.Location.Bucket, Key: &m.name, UploadId: &m.id,
+	})
+	if err != nil && !noSuchUpload(err) {
+		return failed("abort a multipart upload", err)
+	}
+	return nil
+}
+
+// size returns the size of the object of this name.
+func (s *Store) size(ctx context.Context, name string) (int64, error) {
+	out, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.o.Location.Bucket, Key: &name})
+	if err != nil {
+		return 0, failed("look for an object", err)
+	}
+	return aws.ToInt64(out.ContentLength), nil
+}
+
+// remove deletes the object of this name. None there is no error.
+func (s *Store) remove(ctx context.Context, name string) error {
+	_, err := s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.o.Location.Bucket, Key: &name})
+	if err != nil && codes()[errorCode(err)] != storage.ErrNotFound {
+		return failed("delete an object", err)
+	}
+	return nil
+}
+
+// checksum is a CRC32C as headers carry it, nil where the server has none.
+func (s *Store) checksum(sum uint32) *string {
+	if !s.o.Location.Checksum {
+		return nil
+	}
+	text := base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum))
+	return &text
+}
+
+func notEmpty(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
