@@ -306,7 +306,8 @@ func testDevInterruptedAtStart(t *testing.T, program string) {
 		case <-p.ended:
 		}
 		_ = p.cmd.Process.Signal(os.Interrupt)
-		if code := p.exit(); code != 0 {
+		// A process that has not yet said that it handles the signal is ended by it.
+		if code := p.exit(); code != 0 && (code != -1 || p.stdout.String()+p.stderr.String() != "") {
 			t.Errorf("interrupted after %d ms: exit code %d: %s", wait, code, &p.stderr)
 		}
 	}
