@@ -354,7 +354,7 @@ func TestExpireAndPurge(t *testing.T) {
 	bob, err := r.EnsureUser(ctx, "dev:bob")
 	must(t, err)
 	stale, other, done := r.create(r.alice), r.create(bob), r.receive(r.alice)
-	if _, err := r.Purgeable(ctx, stale.RecordingID); recording.CodeOf(err) != recording.CodeNotFound {
+	if _, err := r.Purgeable(ctx, recording.PurgeJob{RecordingID: stale.RecordingID}); recording.CodeOf(err) != recording.CodeNotFound {
 		t.Errorf("a living upload is purgeable: %v", err)
 	}
 	r.clock = r.clock.Add(2 * time.Hour)
@@ -369,7 +369,7 @@ func TestExpireAndPurge(t *testing.T) {
 	if u.State != recording.UploadExpired {
 		t.Errorf("upload is %s", u.State)
 	}
-	p, err := r.Purgeable(ctx, stale.RecordingID)
+	p, err := r.Purgeable(ctx, recording.PurgeJob{RecordingID: stale.RecordingID})
 	must(t, err)
 	if p.Upload.ID != stale.ID || !p.DiscardParts {
 		t.Errorf("purgeable: %+v", p)
@@ -379,7 +379,7 @@ func TestExpireAndPurge(t *testing.T) {
 	if diff := cmp.Diff(map[uuid.UUID]bool{done.ID: true, fresh.ID: true}, known); diff != "" {
 		t.Error(diff)
 	}
-	must(t, r.MarkPurged(ctx, stale.RecordingID))
+	must(t, r.MarkPurged(ctx, recording.PurgeJob{RecordingID: stale.RecordingID}))
 
 	must(t, r.DeleteRecording(ctx, r.alice, done.RecordingID))
 	if err := r.DeleteRecording(ctx, r.alice, done.RecordingID); recording.CodeOf(err) != recording.CodeNotFound {
@@ -394,7 +394,7 @@ func TestExpireAndPurge(t *testing.T) {
 	if diff := cmp.Diff(map[string]bool{done.ObjectKey: true}, keys); diff != "" {
 		t.Error(diff)
 	}
-	must(t, r.MarkPurged(ctx, done.RecordingID))
+	must(t, r.MarkPurged(ctx, recording.PurgeJob{RecordingID: done.RecordingID}))
 	if keys, err = r.KnownObjects(ctx, []string{done.ObjectKey}); err != nil || len(keys) != 0 {
 		t.Errorf("a purged object is still known: %v %v", keys, err)
 	}

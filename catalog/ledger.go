@@ -15,7 +15,7 @@ import (
 // uploadColumns are what scanUpload reads, of uploads named u.
 const uploadColumns = `u.id, u.recording_id, u.owner_id, coalesce(u.client_id, ''), u.state, u.length,
 	u.committed_offset, u.object_key, u.metadata, u.epoch, u.writer_open, u.hash_state, u.head,
-	coalesce(u.multipart_id, ''), u.part_number, u.segmented, u.partial, u.final_id,
+	coalesce(u.multipart_id, ''), u.part_number, u.segmented, u.partial, u.final_id, u.partial_ids,
 	u.created_at, u.updated_at, u.expires_at,
 	coalesce((SELECT jsonb_agg(jsonb_build_object('Number', p.number, 'Size', p.size, 'Ref', p.ref) ORDER BY p.number)
 	          FROM upload_parts p WHERE p.upload_id = u.id), '[]')`
@@ -25,7 +25,7 @@ func scanUpload(row pgx.CollectableRow) (recording.Upload, error) {
 	var recordingID, finalID *uuid.UUID
 	err := row.Scan(&u.ID, &recordingID, &u.OwnerID, &u.ClientID, &u.State, &u.Length,
 		&u.Offset, &u.ObjectKey, &u.Metadata, &u.Epoch, &u.WriterOpen, &u.HashState, &u.Head,
-		&u.MultipartID, &u.PartNumber, &u.Segmented, &u.Partial, &finalID,
+		&u.MultipartID, &u.PartNumber, &u.Segmented, &u.Partial, &finalID, &u.PartialIDs,
 		&u.CreatedAt, &u.UpdatedAt, &u.ExpiresAt, &u.Parts)
 	u.RecordingID, u.FinalID = orNil(recordingID), orNil(finalID)
 	return u, err
@@ -46,61 +46,6 @@ func oneUpload(ctx context.Context, q querier, sql string, args ...any) (recordi
 		return recording.Upload{}, recording.ErrNotFound
 	}
 	return u, classify(err)
-}
-
-// CreateUpload writes a new upload with its recording and says created. If the
-// owner has a living upload of the same ClientID, that one comes back instead.
-// With a Receipt (an upload of zero bytes) it is received at once.
-func (c *Catalog) CreateUpload(ctx context.Context, n recording.NewUpload) (u recording.Upload, created bool, err error) {
-	errTaken := errors.New("client id is taken")
-	err = c.inTx(ctx, func(tx pgx.Tx) error {
-		now := c.now()
-		r := n.Recording
-		if _, err := tx.Exec(ctx, `
-			INSERT INTO recordings (id, owner_id, state, title, filename, filetype, language, story_id, recorded_at, object_key, created_at, updated_at)
-			VALUES ($1, $2, 'uploading', $3, $4, $5, $6, $7, $8, $9, $10, $10)`,
-			n.RecordingID, n.OwnerID, r.Title, r.Filename, r.Filetype, r.Language, r.StoryID, r.RecordedAt, n.ObjectKey, now); err != nil {
-			return err
-		}
-		tag, err := tx.Exec(ctx, `
-			INSERT INTO uploads (id, recording_id, owner_id, client_id, state, length, object_key, metadata, created_at, updated_at, expires_at)
-			VALUES ($1, $2, $3, nullif($4, ''), 'receiving', $5, $6, $7, $8, $8, $9)
-			ON CONFLICT (owner_id, client_id) WHERE client_id IS NOT NULL AND state IN ('receiving', 'received', 'stored') DO NOTHING`,
-			n.UploadID, n.RecordingID, n.OwnerID, n.ClientID, n.Length, n.ObjectKey, n.Metadata, now, n.ExpiresAt)
-		if err != nil {
-			return err
-		}
-		if tag.RowsAffected() == 0 {
-			return errTaken
-		}
-		if n.Receipt != nil {
-			if err := c.receive(ctx, tx, n.UploadID, *n.Receipt); err != nil {
-				return err
-			}
-		}
-		data := map[string]any{}
-		if n.Length != nil {
-			data["lengthBytes"] = *n.Length
-		}
-		if err := appendEvent(ctx, tx, recording.NewEvent(n.OwnerID, n.RecordingID, recording.EventUploadCreated, now, data)); err != nil {
-			return err
-		}
-		if n.Receipt != nil {
-			if err := appendEvent(ctx, tx, n.Receipt.Event); err != nil {
-				return err
-			}
-		}
-		u, err = oneUpload(ctx, tx, `SELECT `+uploadColumns+` FROM uploads u WHERE u.id = $1`, n.UploadID)
-		return err
-	})
-	if !errors.Is(err, errTaken) {
-		return u, err == nil, err
-	}
-	u, err = c.FindUploadByClientID(ctx, n.OwnerID, n.ClientID)
-	if errors.Is(err, recording.ErrNotFound) { // it has just ended, so the ClientID is free
-		return c.CreateUpload(ctx, n)
-	}
-	return u, false, err
 }
 
 // FindUpload returns an upload of this owner.
@@ -130,7 +75,7 @@ func (c *Catalog) AcquireUpload(ctx context.Context, id uuid.UUID, claim recordi
 				part_number = uploads.part_number + CASE WHEN $2 THEN $4 ELSE 0 END
 			FROM before WHERE uploads.id = before.id
 			RETURNING uploads.id, recording_id, owner_id, client_id, state, length, committed_offset, object_key, metadata,
-				epoch, before.writer_open, hash_state, head, multipart_id, before.part_number, segmented, partial, final_id,
+				epoch, before.writer_open, hash_state, head, multipart_id, before.part_number, segmented, partial, final_id, partial_ids,
 				created_at, updated_at, expires_at
 		)
 		SELECT `+uploadColumns+` FROM u`, id, claim.Write, claim.Offset, recording.PartWindow)
@@ -142,13 +87,15 @@ func (c *Catalog) AcquireUpload(ctx context.Context, id uuid.UUID, claim recordi
 }
 
 // moveOffset is a commit in one statement. No row means that the writer's time
-// is over: another epoch, another offset, or an upload that takes no bytes.
+// is over: another epoch, another offset, or an upload that takes no bytes. A
+// partial upload is received with its last byte; of others the receipt says so.
 const moveOffset = `
 	WITH moved AS (
 		UPDATE uploads SET committed_offset = $4, hash_state = $5, head = $6, writer_open = writer_open AND NOT $7,
 			expires_at = $8, updated_at = $9, multipart_id = coalesce(nullif($14, ''), multipart_id),
 			part_number = $15,
-			segmented = segmented OR $16, object_key = coalesce(nullif($17, ''), object_key)
+			segmented = segmented OR $16, object_key = coalesce(nullif($17, ''), object_key),
+			state = CASE WHEN partial AND length = $4 THEN 'received' ELSE state END
 		WHERE id = $1 AND epoch = $2 AND committed_offset = $3 AND state = 'receiving'
 		RETURNING id
 	), written AS (
@@ -200,11 +147,13 @@ func (c *Catalog) CommitChunk(ctx context.Context, ch recording.Chunk) error {
 }
 
 // DeclareLength sets the length of an upload that was created without one. With
-// a Receipt (every byte is there already) it becomes received at once.
+// a Receipt (every byte is there already) it becomes received at once, and so does
+// a partial one without.
 func (c *Catalog) DeclareLength(ctx context.Context, id uuid.UUID, epoch, length int64, receipt *recording.Receipt) error {
 	return c.inTx(ctx, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `
-			UPDATE uploads SET length = $3, updated_at = $4
+			UPDATE uploads SET length = $3, updated_at = $4,
+				state = CASE WHEN partial AND committed_offset = $3 THEN 'received' ELSE state END
 			WHERE id = $1 AND epoch = $2 AND length IS NULL AND committed_offset <= $3 AND state = 'receiving'`,
 			id, epoch, length, c.now())
 		if err != nil {
@@ -267,7 +216,8 @@ type uploadEnd struct {
 
 func (c *Catalog) endUpload(ctx context.Context, id uuid.UUID, epoch int64, end uploadEnd) error {
 	return c.inTx(ctx, func(tx pgx.Tx) error {
-		var recordingID, owner uuid.UUID
+		var recordingID *uuid.UUID
+		var owner uuid.UUID
 		err := tx.QueryRow(ctx, `
 			UPDATE uploads SET state = $4, epoch = epoch + 1, updated_at = $3
 			WHERE id = $1 AND epoch = $2 AND state = 'receiving' RETURNING recording_id, owner_id`,
@@ -278,31 +228,38 @@ func (c *Catalog) endUpload(ctx context.Context, id uuid.UUID, epoch int64, end 
 		if err != nil {
 			return err
 		}
-		if err := c.endRecording(ctx, tx, recordingID, end.recording, end.reason, end.detail); err != nil {
+		if recordingID == nil {
+			return c.enqueue(ctx, tx, recording.PurgeJob{UploadID: id}, time.Time{})
+		}
+		if err := c.endRecording(ctx, tx, *recordingID, end.recording, end.reason, end.detail); err != nil {
 			return err
 		}
-		if err := c.enqueue(ctx, tx, recording.PurgeJob{RecordingID: recordingID}, time.Time{}); err != nil {
+		if err := c.enqueue(ctx, tx, recording.PurgeJob{RecordingID: *recordingID}, time.Time{}); err != nil {
 			return err
 		}
-		return appendEvent(ctx, tx, verdictEvent(owner, recordingID, end.event, c.now(), end.reason, end.detail))
+		return appendEvent(ctx, tx, verdictEvent(owner, *recordingID, end.event, c.now(), end.reason, end.detail))
 	})
 }
 
 // TerminateUpload ends an unfinished upload: its recording is deleted and its
 // bytes are purged at once. Terminating a finished one deletes its recording as
-// DeleteRecording does.
+// DeleteRecording does. A partial upload can be terminated until it is joined.
 func (c *Catalog) TerminateUpload(ctx context.Context, owner, id uuid.UUID) error {
 	u, err := c.FindUpload(ctx, owner, id)
 	if err != nil {
 		return err
 	}
+	if u.Partial {
+		return c.terminatePartial(ctx, id)
+	}
 	return c.DeleteRecording(ctx, owner, u.RecordingID)
 }
 
-// ResumableUploads lists the owner's unfinished uploads, newest first.
+// ResumableUploads lists the owner's unfinished uploads, newest first, but for
+// partial ones: only who has begun them knows what belongs together.
 func (c *Catalog) ResumableUploads(ctx context.Context, owner uuid.UUID, page recording.Page) ([]recording.Upload, error) {
 	rows, err := c.pool.Query(ctx, `SELECT `+uploadColumns+` FROM uploads u
-		WHERE u.owner_id = $1 AND u.state = 'receiving' AND u.expires_at > $4 AND ($2::uuid IS NULL OR u.id < $2)
+		WHERE u.owner_id = $1 AND u.state = 'receiving' AND NOT u.partial AND u.expires_at > $4 AND ($2::uuid IS NULL OR u.id < $2)
 		ORDER BY u.id DESC LIMIT $3`, owner, nullID(page.Before), page.Limit, c.now())
 	if err != nil {
 		return nil, classify(err)

@@ -105,7 +105,7 @@ func TestFailUpload(t *testing.T) {
 	if n := r.count(`SELECT count(*) FROM river_job WHERE kind = 'purge'`); n != 1 {
 		t.Errorf("%d purge jobs", n)
 	}
-	if p, err := r.Purgeable(ctx, u.RecordingID); err != nil || !p.DiscardParts || len(p.Keys) != 0 {
+	if p, err := r.Purgeable(ctx, recording.PurgeJob{RecordingID: u.RecordingID}); err != nil || !p.DiscardParts || len(p.Keys) != 0 {
 		t.Errorf("purgeable: %+v, %v", p, err)
 	}
 }

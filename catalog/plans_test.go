@@ -57,9 +57,12 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 		"complete stage": func() error {
 			return c.CompleteStage(ctx, done.RecordingID, recording.StageStore, recording.StageResult{Next: recording.StageVerify})
 		},
-		"delete":      func() error { return c.DeleteRecording(ctx, r.alice, done.RecordingID) },
-		"purgeable":   func() error { _, err := c.Purgeable(ctx, done.RecordingID); return err },
-		"mark purged": func() error { return c.MarkPurged(ctx, done.RecordingID) },
+		"delete": func() error { return c.DeleteRecording(ctx, r.alice, done.RecordingID) },
+		"purgeable": func() error {
+			_, err := c.Purgeable(ctx, recording.PurgeJob{RecordingID: done.RecordingID})
+			return err
+		},
+		"mark purged": func() error { return c.MarkPurged(ctx, recording.PurgeJob{RecordingID: done.RecordingID}) },
 	} {
 		before := scans()
 		if err := run(); recording.CodeOf(err) != recording.CodeNotFound { // they come in any order, deletion too

@@ -11,34 +11,51 @@ import (
 	"reprise/recording"
 )
 
-// ExpireUploads ends unfinished uploads for which nothing came for too long and
-// returns how many. Their recordings are deleted and their bytes purged.
+// The uploads that expire: unfinished ones, and partial ones that nobody joins.
+// Each is a query of its own, so that it has its index.
+const (
+	unfinished = `state = 'receiving'`
+	unjoined   = `partial AND state = 'received' AND final_id IS NULL`
+)
+
+// ExpireUploads ends unfinished uploads for which nothing came for too long, and
+// partial ones that were not joined in that time, and returns how many. Their
+// recordings are deleted and their bytes purged.
 func (c *Catalog) ExpireUploads(ctx context.Context, now time.Time) (int, error) {
 	total := 0
-	for {
-		n, err := c.expireSome(ctx, now)
-		total += n
-		if err != nil || n == 0 {
-			return total, err
+	for _, which := range []string{unfinished, unjoined} {
+		for {
+			n, err := c.expireSome(ctx, which, now)
+			total += n
+			if err != nil {
+				return total, err
+			}
+			if n == 0 {
+				break
+			}
 		}
 	}
+	return total, nil
 }
 
-// expired is a recording whose upload has expired.
-type expired struct{ RecordingID, OwnerID uuid.UUID }
+// expired is an upload that has expired.
+type expired struct {
+	UploadID, OwnerID uuid.UUID
+	RecordingID       *uuid.UUID // nil of a partial upload
+}
 
 // expireSome ends a bounded number of uploads, so that no transaction gets long.
 // It takes them one owner at a time: appending an event locks the owner's row.
-func (c *Catalog) expireSome(ctx context.Context, now time.Time) (int, error) {
+func (c *Catalog) expireSome(ctx context.Context, which string, now time.Time) (int, error) {
 	var list []expired
 	err := c.inTx(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
 			UPDATE uploads SET state = 'expired', epoch = epoch + 1, updated_at = $1
 			WHERE id IN (
-				SELECT id FROM uploads WHERE state = 'receiving' AND expires_at < $1
-				AND owner_id = (SELECT owner_id FROM uploads WHERE state = 'receiving' AND expires_at < $1 LIMIT 1)
+				SELECT id FROM uploads WHERE `+which+` AND expires_at < $1
+				AND owner_id = (SELECT owner_id FROM uploads WHERE `+which+` AND expires_at < $1 LIMIT 1)
 				LIMIT 100 FOR UPDATE SKIP LOCKED)
-			RETURNING recording_id, owner_id`, now)
+			RETURNING id, owner_id, recording_id`, now)
 		if err != nil {
 			return err
 		}
@@ -55,36 +72,48 @@ func (c *Catalog) expireSome(ctx context.Context, now time.Time) (int, error) {
 
 func (c *Catalog) deleteExpired(ctx context.Context, tx pgx.Tx, list []expired, now time.Time) error {
 	for _, x := range list {
+		if x.RecordingID == nil {
+			if err := c.enqueue(ctx, tx, recording.PurgeJob{UploadID: x.UploadID}, time.Time{}); err != nil {
+				return err
+			}
+			continue
+		}
 		if _, err := tx.Exec(ctx, `
 			UPDATE recordings SET state = 'deleted', deleted_at = $2, updated_at = $2, version = version + 1
 			WHERE id = $1`, x.RecordingID, now); err != nil {
 			return err
 		}
-		if err := c.enqueue(ctx, tx, recording.PurgeJob{RecordingID: x.RecordingID}, time.Time{}); err != nil {
+		if err := c.enqueue(ctx, tx, recording.PurgeJob{RecordingID: *x.RecordingID}, time.Time{}); err != nil {
 			return err
 		}
 	}
 	// The events come after every recording: the first one locks the owner.
 	for _, x := range list {
-		if err := appendEvent(ctx, tx, recording.NewEvent(x.OwnerID, x.RecordingID, recording.EventUploadExpired, now, nil)); err != nil {
+		if x.RecordingID == nil {
+			continue
+		}
+		if err := appendEvent(ctx, tx, recording.NewEvent(x.OwnerID, *x.RecordingID, recording.EventUploadExpired, now, nil)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Purgeable says what may be deleted of a recording for good: everything of a
-// deleted one, the parts of one whose upload ended. A living recording, or one
-// that never was, is ErrNotFound.
-func (c *Catalog) Purgeable(ctx context.Context, recordingID uuid.UUID) (recording.Purge, error) {
-	p := recording.Purge{RecordingID: recordingID}
+// Purgeable says what may be deleted for good: everything of a deleted recording,
+// the parts of one whose upload ended, a partial upload that ended. What lives, or
+// never was, is ErrNotFound.
+func (c *Catalog) Purgeable(ctx context.Context, job recording.PurgeJob) (recording.Purge, error) {
+	if job.UploadID != uuid.Nil {
+		return c.purgeablePartial(ctx, job.UploadID)
+	}
+	p := recording.Purge{RecordingID: job.RecordingID}
 	var deleted bool
 	var objectKey string
 	var uploadID uuid.UUID
 	err := c.pool.QueryRow(ctx, `
 		SELECT u.id, u.state IN ('refused', 'terminated', 'expired', 'failed') OR r.state = 'deleted', r.state = 'deleted', r.object_key,
 			coalesce((SELECT array_agg(a.object_key) FROM artifacts a WHERE a.recording_id = r.id), '{}')
-		FROM recordings r JOIN uploads u ON u.recording_id = r.id WHERE r.id = $1`, recordingID).
+		FROM recordings r JOIN uploads u ON u.recording_id = r.id WHERE r.id = $1`, job.RecordingID).
 		Scan(&uploadID, &p.DiscardParts, &deleted, &objectKey, &p.Keys)
 	if errors.Is(err, pgx.ErrNoRows) || err == nil && !p.DiscardParts {
 		return recording.Purge{}, recording.ErrNotFound
@@ -98,18 +127,43 @@ func (c *Catalog) Purgeable(ctx context.Context, recordingID uuid.UUID) (recordi
 		return recording.Purge{}, classify(err)
 	}
 	p.Upload, err = oneUpload(ctx, c.pool, `SELECT `+uploadColumns+` FROM uploads u WHERE u.id = $1`, uploadID)
+	if err != nil {
+		return recording.Purge{}, err
+	}
+	p.Upload.Partials, err = partialsOf(ctx, c.pool, p.Upload)
+	for _, partial := range p.Upload.Partials {
+		p.Keys = append(p.Keys, partial.ObjectKey)
+	}
 	return p, err
 }
 
+func (c *Catalog) purgeablePartial(ctx context.Context, id uuid.UUID) (recording.Purge, error) {
+	u, err := oneUpload(ctx, c.pool, `SELECT `+uploadColumns+` FROM uploads u WHERE u.id = $1 AND u.partial`, id)
+	if err == nil && !u.State.Gone() {
+		err = recording.ErrNotFound
+	}
+	return recording.Purge{Upload: u, DiscardParts: true, Keys: []string{u.ObjectKey}}, err
+}
+
+// deleteParts forgets the parts of a recording's upload and of its partial ones.
+const deleteParts = `
+	DELETE FROM upload_parts WHERE upload_id IN (
+		SELECT id FROM uploads WHERE recording_id = $1
+		UNION ALL SELECT p.id FROM uploads p JOIN uploads f ON f.id = p.final_id WHERE f.recording_id = $1)`
+
 // MarkPurged forgets what a purge has deleted from storage.
-func (c *Catalog) MarkPurged(ctx context.Context, recordingID uuid.UUID) error {
+func (c *Catalog) MarkPurged(ctx context.Context, job recording.PurgeJob) error {
+	if job.UploadID != uuid.Nil {
+		_, err := c.pool.Exec(ctx, `DELETE FROM upload_parts WHERE upload_id = $1`, job.UploadID)
+		return classify(err)
+	}
 	return c.inTx(ctx, func(tx pgx.Tx) error {
 		for _, sql := range []string{
-			`DELETE FROM upload_parts p USING uploads u WHERE p.upload_id = u.id AND u.recording_id = $1`,
+			deleteParts,
 			`DELETE FROM artifacts WHERE recording_id = $1`,
 			`UPDATE recordings SET purged_at = now() WHERE id = $1`,
 		} {
-			if _, err := tx.Exec(ctx, sql, recordingID); err != nil {
+			if _, err := tx.Exec(ctx, sql, job.RecordingID); err != nil {
 				return err
 			}
 		}
@@ -121,6 +175,7 @@ func (c *Catalog) MarkPurged(ctx context.Context, recordingID uuid.UUID) error {
 func (c *Catalog) KnownObjects(ctx context.Context, keys []string) (map[string]bool, error) {
 	return known[string](ctx, c, `
 		SELECT object_key FROM recordings WHERE object_key = ANY($1) AND purged_at IS NULL
+		UNION SELECT object_key FROM uploads WHERE object_key = ANY($1) AND partial AND state IN ('receiving', 'received')
 		UNION SELECT object_key FROM artifacts WHERE object_key = ANY($1)`, keys)
 }
 

@@ -112,12 +112,13 @@ func (c *Catalog) DeleteRecording(ctx context.Context, owner, id uuid.UUID) erro
 		// The upload ends in every case: its clientId is free again, and a HEAD must
 		// not promise what is gone.
 		var unfinished bool
+		var partials []uuid.UUID
 		err := tx.QueryRow(ctx, `
 			WITH before AS MATERIALIZED (
 				SELECT id, state FROM uploads WHERE owner_id = $1 AND recording_id = $2 FOR UPDATE
 			)
 			UPDATE uploads SET state = 'terminated', epoch = epoch + 1, updated_at = $3
-			FROM before WHERE uploads.id = before.id RETURNING before.state = 'receiving'`, owner, id, now).Scan(&unfinished)
+			FROM before WHERE uploads.id = before.id RETURNING before.state = 'receiving', partial_ids`, owner, id, now).Scan(&unfinished, &partials)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return recording.ErrNotFound
 		}
@@ -126,6 +127,9 @@ func (c *Catalog) DeleteRecording(ctx context.Context, owner, id uuid.UUID) erro
 		}
 		if unfinished {
 			purgeAt = now
+		}
+		if err := setPartials(ctx, tx, partials, recording.UploadTerminated, now); err != nil {
+			return err
 		}
 		tag, err := tx.Exec(ctx, `
 			UPDATE recordings SET state = 'deleted', deleted_at = $3, updated_at = $3, version = version + 1

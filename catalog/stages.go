@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,6 +20,10 @@ func (c *Catalog) Work(ctx context.Context, recordingID uuid.UUID) (recording.Wo
 			return err
 		}
 		w.Upload, err = oneUpload(ctx, tx, `SELECT `+uploadColumns+` FROM uploads u WHERE u.recording_id = $1`, recordingID)
+		if err != nil {
+			return err
+		}
+		w.Upload.Partials, err = partialsOf(ctx, tx, w.Upload)
 		return err
 	})
 	return w, err
@@ -31,10 +36,7 @@ func (c *Catalog) CompleteStage(ctx context.Context, recordingID uuid.UUID, stag
 	return c.inTx(ctx, func(tx pgx.Tx) error {
 		now := c.now()
 		if stage == recording.StageStore {
-			// Before the recording's row is locked: the order of locks. Its own guard is
-			// the state, and a second run finds it stored.
-			if _, err := tx.Exec(ctx, `UPDATE uploads SET state = 'stored', updated_at = $2
-				WHERE recording_id = $1 AND state = 'received'`, recordingID, now); err != nil {
+			if err := markStored(ctx, tx, recordingID, now); err != nil { // before the recording's row is locked: the order of locks
 				return err
 			}
 		}
@@ -45,8 +47,7 @@ func (c *Catalog) CompleteStage(ctx context.Context, recordingID uuid.UUID, stag
 		if stage == recording.StageVerify {
 			// The object is what was received: nobody asks for the parts any more, whose
 			// bytes may lie in these rows.
-			if _, err := tx.Exec(ctx, `DELETE FROM upload_parts p USING uploads u
-				WHERE p.upload_id = u.id AND u.recording_id = $1`, recordingID); err != nil {
+			if _, err := tx.Exec(ctx, deleteParts, recordingID); err != nil {
 				return err
 			}
 		}
@@ -58,8 +59,8 @@ func (c *Catalog) CompleteStage(ctx context.Context, recordingID uuid.UUID, stag
 		if err := tx.QueryRow(ctx, `
 			UPDATE recordings SET state = $2, stage = $3, media = coalesce($4, media), loudness = coalesce($5, loudness),
 				silences = coalesce($6, silences), ready_at = CASE WHEN $2 = 'ready' THEN $7 ELSE ready_at END,
-				updated_at = $7, version = version + 1
-			WHERE id = $1 RETURNING media`, recordingID, state, res.Next, res.Media, res.Loudness, res.Silences, now).Scan(&media); err != nil {
+				sha256 = coalesce($8, sha256), updated_at = $7, version = version + 1
+			WHERE id = $1 RETURNING media`, recordingID, state, res.Next, res.Media, res.Loudness, res.Silences, now, res.SHA256).Scan(&media); err != nil {
 			return err
 		}
 		for _, a := range res.Artifacts {
@@ -84,6 +85,22 @@ func (c *Catalog) CompleteStage(ctx context.Context, recordingID uuid.UUID, stag
 		}
 		return appendEvent(ctx, tx, recording.NewEvent(owner, recordingID, recording.EventRecordingReady, now, data))
 	})
+}
+
+// markStored says that the object of a recording's upload is there. Its guard is
+// the state: a second run finds it stored.
+func markStored(ctx context.Context, tx pgx.Tx, recordingID uuid.UUID, now time.Time) error {
+	var partials []uuid.UUID
+	err := tx.QueryRow(ctx, `
+		UPDATE uploads SET state = 'stored', updated_at = $2
+		WHERE recording_id = $1 AND state = 'received' RETURNING partial_ids`, recordingID, now).Scan(&partials)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return setPartials(ctx, tx, partials, recording.UploadJoined, now)
 }
 
 func putArtifact(ctx context.Context, tx pgx.Tx, recordingID uuid.UUID, a recording.Artifact) error {

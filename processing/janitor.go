@@ -130,9 +130,9 @@ func (j *Janitor) sweepParts(ctx context.Context, ids []uuid.UUID, res *JanitorR
 	return nil
 }
 
-// purge deletes every byte of a recording that may be deleted.
-func purge(ctx context.Context, catalog Catalog, objects Objects, recordingID uuid.UUID) error {
-	p, err := catalog.Purgeable(ctx, recordingID)
+// purge deletes every byte of a recording or a partial upload that may be deleted.
+func purge(ctx context.Context, catalog Catalog, objects Objects, job recording.PurgeJob) error {
+	p, err := catalog.Purgeable(ctx, job)
 	if recording.CodeOf(err) == recording.CodeNotFound {
 		return nil
 	}
@@ -145,9 +145,11 @@ func purge(ctx context.Context, catalog Catalog, objects Objects, recordingID uu
 		}
 	}
 	if p.DiscardParts {
-		if err := objects.DiscardParts(ctx, p.Upload); err != nil {
-			return err
+		for _, u := range append(p.Upload.Partials, p.Upload) {
+			if err := objects.DiscardParts(ctx, u); err != nil {
+				return err
+			}
 		}
 	}
-	return catalog.MarkPurged(ctx, recordingID)
+	return catalog.MarkPurged(ctx, job)
 }

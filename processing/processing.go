@@ -49,10 +49,11 @@ type Catalog interface {
 
 	// ExpireUploads ends uploads that nothing came for, with their purge enqueued.
 	ExpireUploads(ctx context.Context, now time.Time) (int, error)
-	// Purgeable returns what to delete of a recording; ErrNotFound while it lives.
-	Purgeable(ctx context.Context, recordingID uuid.UUID) (recording.Purge, error)
+	// Purgeable returns what to delete of a recording or a partial upload; ErrNotFound
+	// while it lives.
+	Purgeable(ctx context.Context, job recording.PurgeJob) (recording.Purge, error)
 	// MarkPurged records that nothing of it is in storage any more.
-	MarkPurged(ctx context.Context, recordingID uuid.UUID) error
+	MarkPurged(ctx context.Context, job recording.PurgeJob) error
 	// KnownObjects and KnownUploads say which keys, and the parts of which
 	// uploads, still belong to somebody.
 	KnownObjects(ctx context.Context, keys []string) (map[string]bool, error)

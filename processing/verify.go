@@ -31,7 +31,7 @@ func (s *verifyStage) run(ctx context.Context, w recording.Work, _ string) (reco
 	if w.Recording.SizeBytes == nil || size != *w.Recording.SizeBytes || !bytes.Equal(sum, w.Recording.SHA256) {
 		return none, lost(fmt.Errorf("the object has %d bytes with digest %x, the ledger says otherwise", size, sum))
 	}
-	if err := s.objects.DiscardParts(ctx, w.Upload); err != nil {
+	if err := s.discard(ctx, w.Upload); err != nil {
 		return none, err
 	}
 	if size == 0 {
@@ -41,6 +41,19 @@ func (s *verifyStage) run(ctx context.Context, w recording.Work, _ string) (reco
 		return none, &recording.Rejection{Reason: recording.ReasonChecksumMismatch, Detail: "The bytes received do not have the SHA-256 digest that the client announced."}
 	}
 	return none, nil
+}
+
+// discard deletes what the object was made of.
+func (s *verifyStage) discard(ctx context.Context, u recording.Upload) error {
+	for _, p := range u.Partials {
+		if err := s.objects.Delete(ctx, p.ObjectKey); err != nil {
+			return err
+		}
+		if err := s.objects.DiscardParts(ctx, p); err != nil {
+			return err
+		}
+	}
+	return s.objects.DiscardParts(ctx, u)
 }
 
 func (s *verifyStage) digest(ctx context.Context, key string) (int64, []byte, error) {

@@ -75,7 +75,7 @@ func stopping(ctx context.Context) bool {
 	return errors.Is(ctx.Err(), context.Canceled) && !errors.Is(context.Cause(ctx), rivertype.ErrJobCancelledRemotely)
 }
 
-// purgeWorker deletes the bytes of recordings.
+// purgeWorker deletes the bytes of recordings and of partial uploads.
 type purgeWorker struct {
 	river.WorkerDefaults[recording.PurgeJob]
 	catalog Catalog
@@ -85,7 +85,7 @@ type purgeWorker struct {
 func (w *purgeWorker) Timeout(*river.Job[recording.PurgeJob]) time.Duration { return purgeTimeout }
 
 func (w *purgeWorker) Work(ctx context.Context, job *river.Job[recording.PurgeJob]) error {
-	err := purge(ctx, w.catalog, w.objects, job.Args.RecordingID)
+	err := purge(ctx, w.catalog, w.objects, job.Args)
 	if err != nil && stopping(ctx) {
 		return river.JobSnooze(0)
 	}

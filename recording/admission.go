@@ -7,6 +7,7 @@ type AdmissionRequest struct {
 	OwnerID  uuid.UUID
 	Length   *int64 // bytes; nil if the client will say later
 	Metadata string // the Upload-Metadata header as it came, undecoded
+	Partial  bool   // a piece of a concatenation, whose metadata is not a recording's
 }
 
 // Admission is an upload that may begin.

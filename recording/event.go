@@ -14,7 +14,7 @@ type EventType string
 // last number it saw misses none.
 const (
 	EventUploadCreated     EventType = "upload.created"       // data: lengthBytes (absent if deferred)
-	EventUploadReceived    EventType = "upload.received"      // data: sizeBytes, sha256
+	EventUploadReceived    EventType = "upload.received"      // data: sizeBytes, sha256 (absent for joined uploads)
 	EventUploadExpired     EventType = "upload.expired"       // nothing came for too long
 	EventStageCompleted    EventType = "processing.completed" // data: stage
 	EventRecordingReady    EventType = "recording.ready"      // data: durationMs

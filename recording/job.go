@@ -24,9 +24,11 @@ type StageJob struct {
 func (StageJob) Kind() string { return "stage" }
 
 // PurgeJob asks to delete every byte of a recording that its owner deleted or
-// whose upload ended without success.
+// whose upload ended without success, or of a partial upload that did. It has one
+// of the two ids.
 type PurgeJob struct {
-	RecordingID uuid.UUID `json:"recordingId"`
+	RecordingID uuid.UUID `json:"recordingId,omitzero"`
+	UploadID    uuid.UUID `json:"uploadId,omitzero"` // of a partial upload
 }
 
 // Kind is the job's name in the queue.
@@ -38,7 +40,8 @@ type JanitorJob struct{}
 // Kind is the job's name in the queue.
 func (JanitorJob) Kind() string { return "janitor" }
 
-// Work is what a stage is given: the recording and its upload with its parts.
+// Work is what a stage is given: the recording and its upload with its parts, or
+// with its partial uploads and theirs.
 type Work struct {
 	Recording Recording
 	Upload    Upload
@@ -46,7 +49,8 @@ type Work struct {
 
 // StageResult is what a stage found. Fields that are nil change nothing.
 type StageResult struct {
-	Next      Stage // the stage to do next; "" makes the recording ready
+	Next      Stage  // the stage to do next; "" makes the recording ready
+	SHA256    []byte // of the object, if nobody knew it before
 	Media     *Media
 	Loudness  *Loudness
 	Silences  []Silence

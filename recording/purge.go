@@ -8,10 +8,10 @@ import (
 
 // Purge says which bytes of a recording are to be deleted for good.
 type Purge struct {
-	RecordingID  uuid.UUID
+	RecordingID  uuid.UUID // uuid.Nil if it is a partial upload that is purged
 	Upload       Upload
-	DiscardParts bool     // the parts of its upload
-	Keys         []string // objects: the original and the artifacts
+	DiscardParts bool     // the parts of its upload, and of its partial ones
+	Keys         []string // objects: the original, the artifacts, those of partial uploads
 }
 
 // StoredKind says what an entry of a storage is.

@@ -78,7 +78,7 @@ type Recording struct {
 	RecordedAt *time.Time // when it was recorded, as declared
 
 	SizeBytes *int64 // set from StateReceived on
-	SHA256    []byte // 32 bytes, set from StateReceived on
+	SHA256    []byte // 32 bytes, set from StateReceived on; of joined uploads once the store stage is done
 	ObjectKey string // of the original in storage
 
 	Media    *Media    // set by the probe and transcode stages

@@ -9,12 +9,13 @@ import (
 // UploadState is where an upload stands in the ledger.
 type UploadState string
 
-// The states of an upload: receiving → received → stored, or one of the ends
-// that take no more bytes.
+// The states of an upload: receiving → received → stored, or → joined if it is
+// partial, or one of the ends that take no more bytes.
 const (
 	UploadReceiving  UploadState = "receiving"  // bytes are missing, or the length is unknown
 	UploadReceived   UploadState = "received"   // every byte is durable in parts
 	UploadStored     UploadState = "stored"     // the object exists with exactly these bytes
+	UploadJoined     UploadState = "joined"     // a partial one: its bytes are in the object of its final upload
 	UploadRefused    UploadState = "refused"    // its first bytes are not audio
 	UploadTerminated UploadState = "terminated" // the owner gave it up, or deleted its recording
 	UploadExpired    UploadState = "expired"    // nothing came for too long
@@ -22,7 +23,9 @@ const (
 )
 
 // Complete reports whether every byte of the upload has been acknowledged.
-func (s UploadState) Complete() bool { return s == UploadReceived || s == UploadStored }
+func (s UploadState) Complete() bool {
+	return s == UploadReceived || s == UploadStored || s == UploadJoined
+}
 
 // Gone reports whether the upload ended without becoming a recording's original.
 func (s UploadState) Gone() bool {
@@ -78,8 +81,10 @@ type Upload struct {
 	Partial bool
 	// FinalID is the final upload that a partial one was joined into, uuid.Nil before.
 	FinalID uuid.UUID
-	// Partials are the pieces of a final upload, in order, with their own Parts; only
-	// where Work asks for them. A final upload has no parts of its own.
+	// PartialIDs are the pieces of a final upload, in the order of their bytes; nil for
+	// any other upload. A final upload has no parts of its own.
+	PartialIDs []uuid.UUID
+	// Partials are the same with everything about them, in a Work or Purge only.
 	Partials []Upload
 
 	CreatedAt time.Time
@@ -110,7 +115,7 @@ const PartWindow = 16
 // NewUpload is what creating an upload writes.
 type NewUpload struct {
 	UploadID    uuid.UUID
-	RecordingID uuid.UUID
+	RecordingID uuid.UUID // uuid.Nil for a partial upload
 	OwnerID     uuid.UUID
 	ClientID    string
 	Length      *int64
@@ -119,6 +124,8 @@ type NewUpload struct {
 	ExpiresAt   time.Time
 	Recording   Recording // Title, Filename, Filetype, Language, StoryID, RecordedAt
 	Receipt     *Receipt  // for an upload of zero bytes, which is complete at once
+	Partial     bool      // as in Upload; a partial upload has no ClientID, Recording and Receipt
+	PartialIDs  []uuid.UUID
 }
 
 // Claim says what somebody wants to take an upload over for.
@@ -148,7 +155,7 @@ type Chunk struct {
 	ObjectKey   string // where the finished object lies; "" leaves it
 
 	// Receipt is set with the last byte: the upload becomes received in the same
-	// transaction.
+	// transaction. A partial upload becomes received without one.
 	Receipt *Receipt
 }
 
@@ -156,7 +163,7 @@ type Chunk struct {
 // the first job and the event.
 type Receipt struct {
 	SizeBytes int64
-	SHA256    []byte
+	SHA256    []byte // nil for a final upload: nobody has read its bytes in their order yet
 	Job       StageJob
 	Event     Event
 }
