@@ -62,6 +62,13 @@ type Objects interface {
 	Open(ctx context.Context, key string) (recording.Object, error)
 }
 
+// Signer is a storage that clients may read from themselves.
+type Signer interface {
+	// SignedURL returns a URL that reads an object for a while, without a token; "" if
+	// the storage has no such thing.
+	SignedURL(ctx context.Context, key string, read recording.SignedRead) (string, error)
+}
+
 // Router is where the API puts its routes; *http.ServeMux is one.
 type Router interface {
 	HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request))
@@ -70,10 +77,11 @@ type Router interface {
 	Handler(r *http.Request) (h http.Handler, pattern string)
 }
 
-// Options is what an API is made of. Every field is needed.
+// Options is what an API is made of. Every field but Signer is needed.
 type Options struct {
 	Catalog  Catalog
 	Objects  Objects
+	Signer   Signer // nil: files are sent by this server
 	Problems *Problems
 
 	// PublicURL is what clients reach the public listener by, without a slash at
@@ -88,6 +96,7 @@ type Options struct {
 type API struct {
 	catalog   Catalog
 	objects   Objects
+	signer    Signer
 	problems  *Problems
 	publicURL string
 	huma      huma.API
@@ -100,6 +109,7 @@ func New(router Router, o Options) (*API, error) {
 	a := &API{
 		catalog:   o.Catalog,
 		objects:   o.Objects,
+		signer:    o.Signer,
 		problems:  o.Problems,
 		publicURL: strings.TrimRight(o.PublicURL, "/"),
 	}

@@ -113,7 +113,7 @@ func (a *API) problemSchema() *huma.Schema {
 	return ref
 }
 
-// fileResponses documents an answer that http.ServeContent gives.
+// fileResponses documents the answers of serveFile.
 func fileResponses(method string, types ...string) map[string]*huma.Response {
 	whole := &huma.Response{Description: "The whole file.", Headers: headers("ETag", "Accept-Ranges", "Content-Disposition", "Last-Modified")}
 	part := &huma.Response{Description: "The part that Range asks for.", Headers: headers("ETag", "Content-Range")}
@@ -127,13 +127,7 @@ func fileResponses(method string, types ...string) map[string]*huma.Response {
 	return map[string]*huma.Response{
 		"200": whole, "206": part,
 		"304": {Description: "The client's copy, named by If-None-Match, is the current one.", Headers: headers("ETag")},
-	}
-}
-
-func conditionalParams() []*huma.Param {
-	return []*huma.Param{
-		headerParam("Range", "Bytes to send, for example bytes=0-65535.", false),
-		headerParam("If-None-Match", "ETags of copies the client has.", false),
+		"307": {Description: "The file is at Location, in the storage: a URL for this method that is valid for 15 minutes and needs no token. Ask here again when it answers 403. Not if the operator has chosen otherwise, or with redirect=false.", Headers: headers("Location")},
 	}
 }
 

@@ -26,7 +26,10 @@ var (
 	epoch = time.Date(2026, 5, 4, 9, 30, 0, 0, time.UTC)
 )
 
-const publicURL = "https://audio.example.com"
+const (
+	publicURL  = "https://audio.example.com"
+	storageURL = "https://storage.example.com/signed/"
+)
 
 // fake is a catalog and a storage in memory. err, if set, is every answer.
 type fake struct {
@@ -37,6 +40,11 @@ type fake struct {
 	events     []recording.Event
 	objects    map[string][]byte
 	opened     int // objects open now
+	opens      int // and in all
+
+	unsigned bool // there are no signed URLs
+	signErr  error
+	signed   []recording.SignedRead
 }
 
 func (f *fake) User(_ context.Context, id uuid.UUID) (recording.User, error) {
@@ -151,7 +159,16 @@ func (f *fake) Open(_ context.Context, key string) (recording.Object, error) {
 		return nil, recording.Errorf(recording.CodeNotFound, "no such object")
 	}
 	f.opened++
+	f.opens++
 	return fakeObject{bytes.NewReader(content), recording.ObjectInfo{Key: key, SizeBytes: int64(len(content)), ModifiedAt: epoch}, f}, nil
+}
+
+func (f *fake) SignedURL(_ context.Context, key string, read recording.SignedRead) (string, error) {
+	if f.unsigned || f.signErr != nil {
+		return "", f.signErr
+	}
+	f.signed = append(f.signed, read)
+	return storageURL + key, nil
 }
 
 // add gives somebody a ready recording whose files have bytes that name them.
@@ -183,13 +200,15 @@ type server struct {
 	log *bytes.Buffer
 }
 
-func newServer(t *testing.T) *server {
+func newServer(t *testing.T, change ...func(*server, *Options)) *server {
 	t.Helper()
 	s := &server{fake: &fake{}, mux: http.NewServeMux(), log: &bytes.Buffer{}}
 	logger := slog.New(slog.NewJSONHandler(s.log, nil))
-	a, err := New(s.mux, Options{
-		Catalog: s.fake, Objects: s.fake, Problems: NewProblems(logger), PublicURL: publicURL + "/", Version: "1.2.3",
-	})
+	o := Options{Catalog: s.fake, Objects: s.fake, Problems: NewProblems(logger), PublicURL: publicURL + "/", Version: "1.2.3"}
+	for _, c := range change {
+		c(s, &o)
+	}
+	a, err := New(s.mux, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -24,7 +23,7 @@ import (
 	"reprise/config"
 	"reprise/events"
 	"reprise/processing"
-	"reprise/storage/disk"
+	"reprise/storage"
 )
 
 // Options say what to serve. The Config has passed its Check.
@@ -115,7 +114,7 @@ type server struct {
 
 	pool     *pgxpool.Pool
 	catalog  *catalog.Catalog
-	store    *disk.Store
+	store    storage.Store
 	problems *api.Problems
 	auth     *auth.Authenticator
 	hub      *events.Hub
@@ -217,15 +216,6 @@ func (s *server) openDatabase(ctx context.Context) (err error) {
 	return nil
 }
 
-func (s *server) openStorage(context.Context) (err error) {
-	if s.store, err = disk.New(s.o.Config.StorageFolder()); err != nil {
-		return err
-	}
-	s.life.onStop("storage", func(context.Context) error { return s.store.Close() })
-	s.ready.add("storage", s.store.Check)
-	return nil
-}
-
 // startEvents starts the hub, which a worker needs too: it sends the ticks.
 func (s *server) startEvents(context.Context) error {
 	cfg := s.o.Config
@@ -248,10 +238,13 @@ func (s *server) startProcessing(ctx context.Context) error {
 		return nil
 	}
 	cfg := s.o.Config
+	workDir, err := makeWorkDir(cfg.Storage)
+	if err != nil {
+		return err
+	}
 	service, err := processing.New(processing.Options{
 		Pool: s.pool, Catalog: s.catalog, Objects: s.store, Ticks: s.hub,
-		// Beside the objects, so that fetching one is a hard link.
-		WorkDir: filepath.Join(cfg.StorageFolder(), "work"),
+		WorkDir: workDir,
 		Workers: cfg.Workers, MinDuration: cfg.MinDuration, MaxDuration: cfg.MaxDuration,
 		Log: s.o.Log, Metrics: s.registry,
 	})

@@ -32,9 +32,13 @@ func (s *server) servePublic(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make the upload server: %w", err)
 	}
+	var signer api.Signer
+	if cfg.Reads == "direct" {
+		signer = s.store
+	}
 	mux := http.NewServeMux()
 	if _, err := api.New(mux, api.Options{
-		Catalog: s.catalog, Objects: s.store, Problems: s.problems, PublicURL: s.publicURL(), Version: s.o.Version,
+		Catalog: s.catalog, Objects: s.store, Signer: signer, Problems: s.problems, PublicURL: s.publicURL(), Version: s.o.Version,
 	}); err != nil {
 		return fmt.Errorf("make the API: %w", err)
 	}
@@ -95,7 +99,7 @@ func crossOrigin(origins []string, next http.Handler) http.Handler {
 		AllowedOrigins: origins,
 		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPatch, http.MethodDelete},
 		AllowedHeaders: []string{
-			"Authorization", "Content-Type", "If-None-Match", "Range", "X-Request-ID",
+			"Authorization", "Content-Type", "If-Match", "If-None-Match", "If-Range", "Range", "X-Request-ID",
 			"Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata", "Upload-Defer-Length",
 		},
 		ExposedHeaders: []string{

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -106,25 +107,53 @@ func (d *Database) check(p *Problems) {
 	}
 }
 
+// What a URL of S3 holds besides the bucket is for package storage/s3 to check,
+// which app asks before anything is started.
 func (s *Storage) check(p *Problems) {
-	if s.StorageURL == "" {
-		p.add("REPRISE_STORAGE_URL", "needed: file:///absolute/folder")
-		return
+	s.checkURL(p)
+	if s.UploadMemory < minUploadMemory {
+		p.add("REPRISE_UPLOAD_MEMORY", "it must be at least %v: a few parts of uploads", minUploadMemory)
 	}
-	u, err := url.Parse(s.StorageURL)
-	switch {
-	case err == nil && u.Scheme == "s3":
-		p.add("REPRISE_STORAGE_URL", "s3 is not available in this version; use file:///absolute/folder")
-	case err != nil || u.Scheme != "file" || u.Host != "" || !path.IsAbs(u.Path) || path.Clean(u.Path) == "/" || u.RawQuery != "" || u.Fragment != "":
-		p.add("REPRISE_STORAGE_URL", "not file:/// with an absolute folder, such as file:///var/lib/reprise")
+	if s.InlineBytes > maxInlineBytes {
+		p.add("REPRISE_INLINE_BYTES", "it must be at most %v", maxInlineBytes)
+	}
+	if s.InlineRate <= 0 {
+		p.add("REPRISE_INLINE_RATE", "it must be more than 0; REPRISE_INLINE_BYTES=0 keeps nothing in the database")
+	}
+	if s.Reads != "direct" && s.Reads != "server" {
+		p.add("REPRISE_READS", "%q is not direct or server", s.Reads)
+	}
+	if s.WorkDir != "" && (!filepath.IsAbs(s.WorkDir) || filepath.Clean(s.WorkDir) == "/") {
+		p.add("REPRISE_WORK_DIR", "%q is not an absolute folder, such as /var/lib/reprise/work", s.WorkDir)
 	}
 }
 
-// StorageFolder returns the folder that StorageURL names. The Config has passed
-// Check.
+const (
+	minUploadMemory Bytes = 32 << 20
+	maxInlineBytes  Bytes = 8 << 20
+)
+
+func (s *Storage) checkURL(p *Problems) {
+	if s.StorageURL == "" {
+		p.add("REPRISE_STORAGE_URL", "needed: file:///absolute/folder or s3://bucket")
+		return
+	}
+	u, err := url.Parse(s.StorageURL) // its error would quote what may be a password
+	switch {
+	case err == nil && u.Scheme == "s3" && u.User != nil:
+		p.add("REPRISE_STORAGE_URL", "credentials don't belong into it: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use what else the AWS SDK knows")
+	case err == nil && u.Scheme == "s3" && u.Host != "":
+	case err == nil && u.Scheme == "file" && u.Host == "" && path.IsAbs(u.Path) && path.Clean(u.Path) != "/" && u.RawQuery == "" && u.Fragment == "":
+	default:
+		p.add("REPRISE_STORAGE_URL", "neither file:/// with an absolute folder, such as file:///var/lib/reprise, nor s3:// with a bucket, such as s3://recordings/reprise?region=eu-central-1")
+	}
+}
+
+// StorageFolder returns the folder that StorageURL names, "" if it is S3. The
+// Config has passed Check.
 func (s Storage) StorageFolder() string {
 	u, err := url.Parse(s.StorageURL)
-	if err != nil {
+	if err != nil || u.Scheme != "file" {
 		return ""
 	}
 	return path.Clean(u.Path)

@@ -47,9 +47,14 @@ type Database struct {
 	DatabaseURLFile string `setting:"REPRISE_DATABASE_URL_FILE" placeholder:"FILE" help:"A file with the database URL in it, instead of the URL."`
 }
 
-// Storage is where the bytes are kept.
+// Storage is where the bytes are kept, and how they get there and back.
 type Storage struct {
-	StorageURL string `setting:"REPRISE_STORAGE_URL" placeholder:"URL" help:"Where recordings are kept: file:///absolute/folder. Needed."`
+	StorageURL   string `setting:"REPRISE_STORAGE_URL" placeholder:"URL" help:"Where recordings are kept: file:///absolute/folder, or s3://bucket/prefix with parameters such as ?endpoint=https://s3.example.com&region=eu-central-1 (docs/operations.md has them all). Credentials for S3 come from where the AWS SDK looks: environment, shared files, the machine's role. Needed."`
+	UploadMemory Bytes  `setting:"REPRISE_UPLOAD_MEMORY" default:"256MiB" placeholder:"SIZE" help:"Memory for the bytes of all uploads on their way to S3, in bytes, or with KiB, MiB, GiB or TiB after the number; at least 32MiB. When it is short, uploads write in smaller pieces or wait. Not used with file://."`
+	InlineBytes  Bytes  `setting:"REPRISE_INLINE_BYTES" default:"1MiB" placeholder:"SIZE" help:"The largest end of a request, too small for a part of its own, that is kept in the database until more comes; a larger one becomes an object in S3. At most 8MiB. 0 keeps none there. Not used with file://."`
+	InlineRate   Bytes  `setting:"REPRISE_INLINE_RATE" default:"64MiB" placeholder:"SIZE" help:"How many bytes a second this process keeps in the database so; what is above goes to S3. Not used with file://."`
+	Reads        string `setting:"REPRISE_READS" default:"direct" placeholder:"WAY" help:"How audio gets to listeners: direct redirects to a URL of the storage that is valid for some minutes, where the storage has such (S3); server sends every byte through this server."`
+	WorkDir      string `setting:"REPRISE_WORK_DIR" placeholder:"FOLDER" help:"Where a worker keeps files while it processes a recording: room for each of the recordings in work, and again for what is made of it. Default: the folder work in that of file://, else a folder in the system's for temporary files."`
 }
 
 // Identity is who may use the server.

@@ -65,7 +65,9 @@ func TestDefaults(t *testing.T) {
 			Addr: "127.0.0.1:8080", AdminAddr: "127.0.0.1:9090", PublicURL: "http://127.0.0.1:8080", ShutdownTimeout: 30 * time.Second,
 		},
 		Database: config.Database{DatabaseURL: "postgres://u:hunter2@db/reprise"},
-		Storage:  config.Storage{StorageURL: "file:///var/lib/reprise"},
+		Storage: config.Storage{
+			StorageURL: "file:///var/lib/reprise", UploadMemory: 256 << 20, InlineBytes: 1 << 20, InlineRate: 64 << 20, Reads: "direct",
+		},
 		Identity: config.Identity{Auth: "dev", DevKeys: config.DevKeys{DevKey: config.Secret(hexKey)}},
 		Limits: config.Limits{
 			MaxUploadBytes: 4 << 30, MaxDuration: 6 * time.Hour, MinDuration: 100 * time.Millisecond,
@@ -116,7 +118,12 @@ func TestEveryProblemAtOnce(t *testing.T) {
 		"REPRISE_ALLOWED_ORIGINS=https://a.example.com, *,https://b.example.com/",
 		"REPRISE_SHUTDOWN_TIMEOUT=0s",
 		"REPRISE_DATABASE_URL=mysql://u:hunter2@db/reprise",
-		"REPRISE_STORAGE_URL=s3://bucket",
+		"REPRISE_STORAGE_URL=s3:///bucket",
+		"REPRISE_UPLOAD_MEMORY=31MiB",
+		"REPRISE_INLINE_BYTES=9MiB",
+		"REPRISE_INLINE_RATE=0",
+		"REPRISE_READS=fast",
+		"REPRISE_WORK_DIR=work",
 		"REPRISE_AUTH=firebase",
 		"REPRISE_DEV_KEY=hunter2",
 		"REPRISE_DEV_TOKENS_ANYWHERE=perhaps",
@@ -129,7 +136,7 @@ func TestEveryProblemAtOnce(t *testing.T) {
 		"REPRISE_LOG_LEVEL=loud",
 		"REPRISE_LOG_FORMAT=xml",
 	})
-	want := `the configuration has 19 problems:
+	want := `the configuration has 24 problems:
   REPRISE_DEV_TOKENS_ANYWHERE: "perhaps" is not true or false
   REPRISE_MAX_UPLOAD_BYTES: "4GB" is not a size: use bytes, or a whole number with KiB, MiB, GiB or TiB
   REPRISE_MAX_DURATION: "6" is not a duration: use a number and a unit, such as 500ms, 90s, 15m or 6h
@@ -141,7 +148,12 @@ func TestEveryProblemAtOnce(t *testing.T) {
   REPRISE_ALLOWED_ORIGINS: "https://b.example.com/" is not an origin as a browser sends it: https:// and a host in lower case, and nothing more
   REPRISE_SHUTDOWN_TIMEOUT: it must be more than 0
   REPRISE_DATABASE_URL: not a postgres:// URL; are special characters of the password percent-encoded?
-  REPRISE_STORAGE_URL: s3 is not available in this version; use file:///absolute/folder
+  REPRISE_STORAGE_URL: neither file:/// with an absolute folder, such as file:///var/lib/reprise, nor s3:// with a bucket, such as s3://recordings/reprise?region=eu-central-1
+  REPRISE_UPLOAD_MEMORY: it must be at least 32MiB: a few parts of uploads
+  REPRISE_INLINE_BYTES: it must be at most 8MiB
+  REPRISE_INLINE_RATE: it must be more than 0; REPRISE_INLINE_BYTES=0 keeps nothing in the database
+  REPRISE_READS: "fast" is not direct or server
+  REPRISE_WORK_DIR: "work" is not an absolute folder, such as /var/lib/reprise/work
   REPRISE_AUTH: firebase is not available in this version; use dev
   REPRISE_DEV_KEY: not 64 hex digits, as "openssl rand -hex 32" makes them
   REPRISE_MIN_DURATION: it must be more than 0
@@ -173,8 +185,12 @@ func TestProblems(t *testing.T) {
 		"dev on mapped loopback":      {needed("REPRISE_ADDR=[::ffff:127.0.0.1]:8080"), ""},
 		"another provider":            {needed("REPRISE_AUTH=ldap"), `REPRISE_AUTH: "ldap" is not`},
 		"port too high":               {needed("REPRISE_ADDR=127.0.0.1:70000"), "REPRISE_ADDR: "},
-		"relative storage":            {needed("REPRISE_STORAGE_URL=file://folder"), "REPRISE_STORAGE_URL: not file:///"},
-		"storage at the root":         {needed("REPRISE_STORAGE_URL=file:///"), "REPRISE_STORAGE_URL: not file:///"},
+		"relative storage":            {needed("REPRISE_STORAGE_URL=file://folder"), "REPRISE_STORAGE_URL: neither file:///"},
+		"storage at the root":         {needed("REPRISE_STORAGE_URL=file:///"), "REPRISE_STORAGE_URL: neither file:///"},
+		"S3":                          {needed("REPRISE_STORAGE_URL=s3://bucket/prefix?endpoint=http://127.0.0.1:9000&path-style=true"), ""},
+		"S3 with credentials":         {needed("REPRISE_STORAGE_URL=s3://key:hunter2@bucket"), "REPRISE_STORAGE_URL: credentials don't belong"},
+		"S3 with a broken password":   {needed("REPRISE_STORAGE_URL=s3://key:hunter2/%zz@bucket"), "REPRISE_STORAGE_URL: neither"},
+		"nothing in the database":     {needed("REPRISE_INLINE_BYTES=0"), ""},
 		"max below min":               {needed("REPRISE_MAX_DURATION=50ms"), "REPRISE_MAX_DURATION: 50ms is not more than"},
 		"size zero":                   {needed("REPRISE_MAX_UPLOAD_BYTES=0"), "REPRISE_MAX_UPLOAD_BYTES: it must"},
 		"too many workers":            {needed("REPRISE_WORKERS=1001"), "REPRISE_WORKERS: it must"},

@@ -54,9 +54,11 @@ export class Api {
   uploads = () => this.json("/v1/uploads?limit=200");
   recordings = (cursor) => this.json(`/v1/recordings?limit=50${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
   recording = (id) => this.json(`/v1/recordings/${id}`);
-  peaks = (id, signal) => this.json(`/v1/recordings/${id}/peaks?format=json`, { signal });
+  // Without a redirect: the page may connect to its own server only, and the
+  // storage's would have to allow it, too.
+  peaks = (id, signal) => this.json(`/v1/recordings/${id}/peaks?format=json&redirect=false`, { signal });
   remove = (id) => this.fetch(`/v1/recordings/${id}`, { method: "DELETE" });
-  audio = (id, format, signal) => this.fetch(`/v1/recordings/${id}/audio?format=${format}`, { signal });
+  audio = (id, format, signal) => this.fetch(`/v1/recordings/${id}/audio?format=${format}&redirect=false`, { signal });
 
   rename = (id, title) =>
     this.json(`/v1/recordings/${id}`, {
