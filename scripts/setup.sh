@@ -2,7 +2,9 @@
 # Installs what is missing on this machine, and says nothing if nothing is.
 #
 #   scripts/setup.sh run    what the server needs: ffmpeg, PostgreSQL's server
-#   scripts/setup.sh test   and what the tests need: Node.js with npm, a C compiler (for -race)
+#   scripts/setup.sh test   and what the tests need: Node.js with npm, a C compiler (for -race),
+#                           and two S3 servers, built into the cache folder (the first time
+#                           that takes about 7 minutes on two cores)
 #   scripts/setup.sh lint   staticcheck, into the cache folder
 #
 # Debian and Ubuntu: apt-get, through sudo unless root. macOS: brew. Elsewhere it
@@ -10,6 +12,8 @@
 set -euo pipefail
 
 readonly staticcheck_version=v0.7.0
+readonly versitygw_version=v1.8.0
+readonly minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
 readonly tools="${XDG_CACHE_HOME:-$HOME/.cache}/reprise/bin"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -118,20 +122,34 @@ install_packages() {
 	fi
 }
 
-install_staticcheck() {
-	local program=$tools/staticcheck-$staticcheck_version tmp
-	[[ -x $program ]] && return
-	say "installing staticcheck $staticcheck_version into $tools"
-	mkdir -p "$tools"
-	tmp=$(mktemp -d "$tools/tmp.XXXXXX")
-	GOFLAGS='' GOBIN=$tmp go install "honnef.co/go/tools/cmd/staticcheck@$staticcheck_version"
-	mv "$tmp/staticcheck" "$program"
-	rmdir "$tmp"
-	ln -sf "${program##*/}" "$tools/staticcheck"
-}
+# install_go NAME VERSION PACKAGE builds a Go program into the cache folder, as
+# NAME-VERSION, and has the link NAME point to it. It is there as a whole or not at all.
+install_go() (
+	program=$tools/$1-$2
+	if [[ ! -x $program ]]; then
+		say "building $1 $2 into $tools"
+		mkdir -p "$tools"
+		tmp=$(mktemp -d "$tools/tmp.XXXXXX")
+		trap 'rm -rf "$tmp"' EXIT
+		if ! GOFLAGS='' GOBIN=$tmp go install "$3@$2" >"$tmp/log" 2>&1; then
+			tail -n 20 "$tmp/log" >&2
+			say "$1 can't be built"
+			exit 1
+		fi
+		mv "$tmp/$1" "$program"
+	fi
+	[[ $(readlink "$tools/$1") == "${program##*/}" ]] || ln -sfn "${program##*/}" "$tools/$1"
+)
 
 case ${1-} in
 run | test)
+	builds=()
+	if [[ $1 == test ]]; then # while the packages are installed
+		install_go versitygw "$versitygw_version" github.com/versity/versitygw/cmd/versitygw &
+		builds+=($!)
+		install_go minio "$minio_version" github.com/minio/minio &
+		builds+=($!)
+	fi
 	wanted=()
 	while read -r want; do wanted+=("$want"); done < <(missing "$1")
 	if [[ ${#wanted[@]} -gt 0 ]]; then
@@ -142,8 +160,9 @@ run | test)
 			exit 1
 		fi
 	fi
+	for build in ${builds[@]+"${builds[@]}"}; do wait "$build"; done
 	;;
-lint) install_staticcheck ;;
+lint) install_go staticcheck "$staticcheck_version" honnef.co/go/tools/cmd/staticcheck ;;
 *)
 	say "usage: scripts/setup.sh run|test|lint"
 	exit 2

@@ -59,15 +59,19 @@ var server struct {
 	tmp      string
 }
 
+// Tests are a package's tests: a *testing.M, or one that something is wrapped
+// around, as s3test.With does.
+type Tests interface{ Run() int }
+
 // Main runs the package's tests, stops the server if one was started, checks
 // that no goroutine is left and exits:
 //
 //	func TestMain(m *testing.M) { pgtest.Main(m) }
-func Main(m *testing.M, opts ...goleak.Option) { os.Exit(Run(m, opts...)) }
+func Main(m Tests, opts ...goleak.Option) { os.Exit(Run(m, opts...)) }
 
 // Run is Main for a TestMain that has something to clear up itself: it returns
 // the exit code.
-func Run(m *testing.M, opts ...goleak.Option) int {
+func Run(m Tests, opts ...goleak.Option) int {
 	server.Lock()
 	server.hasMain = true
 	server.Unlock()

@@ -1,10 +1,11 @@
-// Command testenv runs a command, such as go test, with a PostgreSQL server that
-// all its processes share, and stops the server afterwards:
+// Command testenv runs a command, such as go test, with a PostgreSQL server and S3
+// servers that all its processes share, and stops the servers afterwards:
 //
 //	go run ./internal/testenv -- go test ./...
 //
-// It only saves each test binary a server of its own: see package pgtest. With
-// -durable the server keeps what it commits through a crash of the machine, as a
+// It only saves each test binary servers of its own: see packages pgtest and
+// s3test. The S3 servers are started when the first test asks for them. With
+// -durable PostgreSQL keeps what it commits through a crash of the machine, as a
 // real one does, for measurements. The exit code is the command's. Signals are
 // passed on.
 package main
@@ -77,7 +78,13 @@ func run(args []string, durable bool) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, stop(cluster)) }()
-	return command(args, cluster.URL("postgres"), signals)
+	objects, err := listenForS3(tmp)
+	if err != nil {
+		return 1, err
+	}
+	defer objects.stop()
+	env := append(objects.environment(), "REPRISE_TEST_POSTGRES_URL="+cluster.URL("postgres"))
+	return command(args, env, signals)
 }
 
 func stop(cluster *pgcluster.Cluster) error {
@@ -86,11 +93,11 @@ func stop(cluster *pgcluster.Cluster) error {
 	return cluster.Stop(ctx)
 }
 
-// command runs args with the server's URL in its environment.
-func command(args []string, serverURL string, signals <-chan os.Signal) (int, error) {
+// command runs args with env besides the environment of this process.
+func command(args, env []string, signals <-chan os.Signal) (int, error) {
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), "REPRISE_TEST_POSTGRES_URL="+serverURL)
+	cmd.Env = append(os.Environ(), env...)
 	// A group of its own: signals reach all of it, and each only once.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {

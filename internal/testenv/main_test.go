@@ -41,7 +41,7 @@ func TestCommand(t *testing.T) {
 			if tt.signal != nil {
 				signals <- tt.signal
 			}
-			code, err := command(tt.args, "postgres://", signals)
+			code, err := command(tt.args, nil, signals)
 			if code != tt.want || (err != nil) != tt.wantErr {
 				t.Errorf("got exit code %d and %v, want %d", code, err, tt.want)
 			}
