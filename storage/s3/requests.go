@@ -1,7 +1,6 @@
 package s3
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
@@ -18,14 +17,14 @@ import (
 // castagnoli makes CRC32C sums: crc32.Update(sum, castagnoli(), p).
 func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
-// put writes p, whose CRC32C is sum, as the object of this name.
-func (s *Store) put(ctx context.Context, name string, p []byte, sum uint32) (etag string, err error) {
+// put writes b as the object of this name.
+func (s *Store) put(ctx context.Context, name string, b *body) (etag string, err error) {
 	out, err := s.client.PutObject(ctx, &s3.PutObjectInput{
 		Bucket:               &s.o.Location.Bucket,
 		Key:                  &name,
-		Body:                 bytes.NewReader(p),
-		ContentLength:        aws.Int64(int64(len(p))),
-		ChecksumCRC32C:       s.checksum(sum),
+		Body:                 b,
+		ContentLength:        &b.size,
+		ChecksumCRC32C:       s.checksum(b.sum),
 		ServerSideEncryption: types.ServerSideEncryption(s.o.Location.SSE),
 		SSEKMSKeyId:          notEmpty(s.o.Location.KMSKeyID),
 	})
@@ -66,17 +65,17 @@ type uploaded struct {
 	sum    uint32 // CRC32C
 }
 
-// uploadPart writes p, whose CRC32C is sum, as a part. ErrLost says that there is no
-// such multipart upload any more.
-func (s *Store) uploadPart(ctx context.Context, m multipart, number int32, p []byte, sum uint32) (uploaded, error) {
+// uploadPart writes b as a part. ErrLost says that there is no such multipart upload
+// any more.
+func (s *Store) uploadPart(ctx context.Context, m multipart, number int32, b *body) (uploaded, error) {
 	out, err := s.client.UploadPart(ctx, &s3.UploadPartInput{
 		Bucket:         &s.o.Location.Bucket,
 		Key:            &m.name,
 		UploadId:       &m.id,
 		PartNumber:     &number,
-		Body:           bytes.NewReader(p),
-		ContentLength:  aws.Int64(int64(len(p))),
-		ChecksumCRC32C: s.checksum(sum),
+		Body:           b,
+		ContentLength:  &b.size,
+		ChecksumCRC32C: s.checksum(b.sum),
 	})
 	if noSuchUpload(err) {
 		err = errors.Join(storage.ErrLost, err)
@@ -84,7 +83,7 @@ func (s *Store) uploadPart(ctx context.Context, m multipart, number int32, p []b
 	if err != nil {
 		return uploaded{}, failed("write a part", err)
 	}
-	return uploaded{number: number, etag: aws.ToString(out.ETag), sum: sum}, nil
+	return uploaded{number: number, etag: aws.ToString(out.ETag), sum: b.sum}, nil
 }
 
 // complete makes the object of the parts, of size bytes in all, in their order. It

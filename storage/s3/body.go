@@ -1,0 +1,78 @@
+package s3
+
+import (
+	"errors"
+	"hash/crc32"
+	"io"
+	"sync"
+)
+
+// body is what a request carries: pieces of memory, one behind the other, which
+// nobody changes while it lives. The SDK reads it once per attempt.
+type body struct {
+	size int64
+	sum  uint32 // CRC32C
+
+	mu     sync.Mutex
+	pieces [][]byte // nil after release
+	at     int64
+}
+
+var errReleased = errors.New("s3: the request has ended")
+
+// newBody makes the body of a request, and its CRC32C: once, in the goroutine that
+// sends it, while others read what comes next. Which bytes a request takes is known
+// only when it is sent.
+func newBody(pieces ...[]byte) *body {
+	b := &body{pieces: pieces}
+	table := castagnoli()
+	for _, p := range pieces {
+		b.sum = crc32.Update(b.sum, table, p)
+		b.size += int64(len(p))
+	}
+	return b
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.pieces == nil && b.size > 0 {
+		return 0, errReleased
+	}
+	skip := b.at
+	for _, piece := range b.pieces {
+		if skip < int64(len(piece)) {
+			n := copy(p, piece[skip:])
+			b.at += int64(n)
+			return n, nil
+		}
+		skip -= int64(len(piece))
+	}
+	return 0, io.EOF
+}
+
+// Seek implements io.Seeker; the SDK begins again before each attempt.
+func (b *body) Seek(offset int64, whence int) (int64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch whence {
+	case io.SeekCurrent:
+		offset += b.at
+	case io.SeekEnd:
+		offset += b.size
+	}
+	if offset < 0 {
+		return 0, errors.New("s3: seek before the beginning")
+	}
+	b.at = offset
+	return offset, nil
+}
+
+// release takes the memory back. An HTTP client may read a body on after the request
+// has failed, until it notices; from now on it gets an error, not somebody else's
+// bytes.
+func (b *body) release() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.pieces = nil
+}
