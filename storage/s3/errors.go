@@ -3,24 +3,32 @@ package s3
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"slices"
 
 	"github.com/aws/smithy-go"
 
 	"reprise/storage"
 )
 
-// codes maps what servers call their errors to those that callers tell apart.
-func codes() map[string]error {
-	return map[string]error{
-		"NoSuchKey": storage.ErrNotFound,
-		"NotFound":  storage.ErrNotFound, // the SDK's name for a 404 without a body
+// meaning returns the error of package storage that says what the server does,
+// nil if there is none.
+func meaning(err error) error {
+	switch code := errorCode(err); {
+	// NotFound is the SDK's name for a 404 without a body.
+	case code == "NoSuchKey", code == "NotFound":
+		return storage.ErrNotFound
+	case slices.Contains([]string{"QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded"}, code),
+		statusOf(err) == http.StatusInsufficientStorage:
+		return storage.ErrFull
 	}
+	return nil
 }
 
 // failed wraps err with what was tried, and as the error of package storage that
 // says the same.
 func failed(what string, err error) error {
-	if known := codes()[errorCode(err)]; known != nil && !errors.Is(err, known) {
+	if known := meaning(err); known != nil && !errors.Is(err, known) {
 		return fmt.Errorf("s3: %s: %w: %w", what, known, err)
 	}
 	return fmt.Errorf("s3: %s: %w", what, err)

@@ -36,9 +36,14 @@ func (s *Store) put(ctx context.Context, name string, b *body) (etag string, err
 
 // begin begins a multipart upload of the object of this name.
 func (s *Store) begin(ctx context.Context, name string) (id string, err error) {
+	return s.beginWith(ctx, name, nil)
+}
+
+func (s *Store) beginWith(ctx context.Context, name string, metadata map[string]string) (id string, err error) {
 	input := &s3.CreateMultipartUploadInput{
 		Bucket:               &s.o.Location.Bucket,
 		Key:                  &name,
+		Metadata:             metadata,
 		ServerSideEncryption: types.ServerSideEncryption(s.o.Location.SSE),
 		SSEKMSKeyId:          notEmpty(s.o.Location.KMSKeyID),
 	}
@@ -86,33 +91,6 @@ func (s *Store) uploadPart(ctx context.Context, m multipart, number int32, b *bo
 	return uploaded{number: number, etag: aws.ToString(out.ETag), sum: b.sum}, nil
 }
 
-// complete makes the object of the parts, of size bytes in all, in their order. It
-// can be tried again after it ended in any way. ErrLost says that there is neither
-// the multipart upload nor an object of that size.
-func (s *Store) complete(ctx context.Context, m multipart, parts []uploaded, size int64) error {
-	list := make([]types.CompletedPart, len(parts))
-	for i, part := range parts {
-		list[i] = types.CompletedPart{PartNumber: &part.number, ETag: &part.etag, ChecksumCRC32C: s.checksum(part.sum)}
-	}
-	_, err := s.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
-		Bucket:          &s.o.Location.Bucket,
-		Key:             &m.name,
-		UploadId:        &m.id,
-		MultipartUpload: &types.CompletedMultipartUpload{Parts: list},
-	})
-	if err == nil {
-		return nil
-	}
-	found, headErr := s.size(ctx, m.name)
-	switch {
-	case headErr == nil && found == size:
-		return nil
-	case noSuchUpload(err) && (headErr == nil || errors.Is(headErr, storage.ErrNotFound)):
-		err = errors.Join(storage.ErrLost, err)
-	}
-	return failed("complete a multipart upload", err)
-}
-
 // abort deletes a multipart upload with its parts. None there is no error.
 func (s *Store) abort(ctx context.Context, m multipart) error {
 	_, err := s.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
@@ -124,19 +102,10 @@ func (s *Store) abort(ctx context.Context, m multipart) error {
 	return nil
 }
 
-// size returns the size of the object of this name.
-func (s *Store) size(ctx context.Context, name string) (int64, error) {
-	out, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.o.Location.Bucket, Key: &name})
-	if err != nil {
-		return 0, failed("look for an object", err)
-	}
-	return aws.ToInt64(out.ContentLength), nil
-}
-
 // remove deletes the object of this name. None there is no error.
 func (s *Store) remove(ctx context.Context, name string) error {
 	_, err := s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.o.Location.Bucket, Key: &name})
-	if err != nil && codes()[errorCode(err)] != storage.ErrNotFound {
+	if err != nil && !errors.Is(meaning(err), storage.ErrNotFound) {
 		return failed("delete an object", err)
 	}
 	return nil

@@ -5,6 +5,7 @@
 //
 //	objects/<key>                       finished objects
 //	parts/<upload id>/<number>-<epoch>  segments: tails of uploads too large for the ledger
+//	check                               what Check writes
 //
 // and multipart uploads in progress, which are of the name that their object
 // will have. State is never read from the bucket: the ledger says what counts.
@@ -59,8 +60,10 @@ type InlineReader interface {
 type Store struct {
 	o       Options
 	client  *s3.Client
+	http    s3.HTTPClient
 	log     *slog.Logger
 	metrics *metrics
+	timeout time.Duration // attemptTimeout, but in tests
 }
 
 // New returns the store at a location. It sends no request; Check does.
@@ -72,17 +75,38 @@ func New(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("s3: register metrics: %w", err)
 	}
-	s := &Store{o: o, log: o.Log.With("component", "s3"), metrics: m}
+	s := &Store{o: o, http: o.HTTPClient, log: o.Log.With("component", "s3"), metrics: m, timeout: attemptTimeout}
+	if s.http == nil {
+		s.http = newHTTPClient()
+	}
 	if s.client, err = s.newClient(ctx); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// The folders below the prefix.
+// Close closes connections that are idle. Writers and objects that are open stay
+// usable.
+func (s *Store) Close() error {
+	if c, ok := s.http.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+	return nil
+}
+
+// Check implements storage.Store. It writes the same small object each time, which
+// is no object of the store's.
+func (s *Store) Check(ctx context.Context) error {
+	p := make([]byte, 4096) // more than servers find room for beside an object's description
+	_, err := s.put(ctx, s.o.Location.below(checkName), newBody(p))
+	return err
+}
+
+// What lies below the prefix.
 const (
 	objectsDir = "objects/"
 	partsDir   = "parts/"
+	checkName  = "check"
 )
 
 // The names of this package's functions and methods say "key" for what callers

@@ -1,0 +1,116 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"reprise/storage"
+)
+
+// A server that has no such upload and no such object may still be making the
+// object, for somebody else who completed the upload. So it is asked a few times
+// before the bytes are called lost, which is for good.
+const (
+	lostTries = 5
+	lostPause = time.Second
+)
+
+// complete makes the object of the parts, of size bytes in all, in their order. It
+// can be tried again after it ended in any way, a crash included: an object of
+// the right size is success, whatever the server says. ErrLost says that there is
+// neither the multipart upload with these parts nor such an object.
+func (s *Store) complete(ctx context.Context, m multipart, parts []uploaded, size int64) error {
+	return s.completeIf(ctx, m, parts, func(object *s3.HeadObjectOutput) bool {
+		return aws.ToInt64(object.ContentLength) == size
+	})
+}
+
+// completeIf is complete for objects that made knows as those of this upload.
+//
+// The retries are not left to the SDK: after an attempt that may have taken effect
+// the answer NoSuchUpload means nothing.
+func (s *Store) completeIf(ctx context.Context, m multipart, parts []uploaded, made func(*s3.HeadObjectOutput) bool) error {
+	list := make([]types.CompletedPart, len(parts))
+	for i, part := range parts {
+		list[i] = types.CompletedPart{PartNumber: &part.number, ETag: &part.etag, ChecksumCRC32C: s.checksum(part.sum)}
+	}
+	input := &s3.CompleteMultipartUploadInput{
+		Bucket:          &s.o.Location.Bucket,
+		Key:             &m.name,
+		UploadId:        &m.id,
+		MultipartUpload: &types.CompletedMultipartUpload{Parts: list},
+	}
+	retryer := s.client.Options().Retryer
+	for attempts := 1; ; attempts++ {
+		_, err := s.client.CompleteMultipartUpload(ctx, input, func(o *s3.Options) { o.Retryer = aws.NopRetryer{} })
+		if err == nil {
+			return nil
+		}
+		object, headErr := s.head(ctx, m.name)
+		absent := errors.Is(headErr, storage.ErrNotFound)
+		switch {
+		case headErr == nil && made(object):
+			return nil
+		case attempts == 1 && gone(err) && (headErr == nil || absent):
+			return s.lost(ctx, m.name, err, made)
+		case attempts == maxAttempts || !retryer.IsErrorRetryable(err):
+			return failed("complete a multipart upload", err)
+		}
+		if err := pause(ctx, delay(attempts, err)); err != nil {
+			return failed("complete a multipart upload", err)
+		}
+	}
+}
+
+// gone reports whether the server says that parts which it had confirmed are not
+// there, or not the upload as a whole.
+func gone(err error) bool { return noSuchUpload(err) || errorCode(err) == "InvalidPart" }
+
+// lost returns nil if the object appears, and ErrLost with the cause if not.
+func (s *Store) lost(ctx context.Context, name string, cause error, made func(*s3.HeadObjectOutput) bool) error {
+	for range lostTries {
+		if err := pause(ctx, lostPause); err != nil {
+			return failed("complete a multipart upload", err)
+		}
+		object, err := s.head(ctx, name)
+		if err == nil && made(object) {
+			return nil
+		}
+		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return err
+		}
+	}
+	return failed("complete a multipart upload", errors.Join(storage.ErrLost, cause))
+}
+
+// head returns what is known of the object of this name.
+func (s *Store) head(ctx context.Context, name string) (*s3.HeadObjectOutput, error) {
+	out, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.o.Location.Bucket, Key: &name})
+	if err != nil {
+		return nil, failed("look for an object", err)
+	}
+	return out, nil
+}
+
+// size returns the size of the object of this name.
+func (s *Store) size(ctx context.Context, name string) (int64, error) {
+	out, err := s.head(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	return aws.ToInt64(out.ContentLength), nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
