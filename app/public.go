@@ -100,11 +100,11 @@ func crossOrigin(origins []string, next http.Handler) http.Handler {
 		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPatch, http.MethodDelete},
 		AllowedHeaders: []string{
 			"Authorization", "Content-Type", "If-Match", "If-None-Match", "If-Range", "Range", "X-Request-ID",
-			"Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata", "Upload-Defer-Length",
+			"Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata", "Upload-Defer-Length", "Upload-Concat",
 		},
 		ExposedHeaders: []string{
 			"Location", "Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Max-Size",
-			"Upload-Offset", "Upload-Length", "Upload-Metadata", "Upload-Defer-Length", "Reprise-Recording",
+			"Upload-Offset", "Upload-Length", "Upload-Metadata", "Upload-Defer-Length", "Upload-Concat", "Reprise-Recording",
 			"Content-Range", "Content-Disposition", "ETag", "Retry-After", "X-Request-ID",
 		},
 		MaxAge: int((10 * time.Minute).Seconds()),

@@ -42,8 +42,8 @@ func (c *Catalog) JoinUploads(ctx context.Context, n recording.NewUpload, decide
 	if !errors.Is(err, errTaken) {
 		return u, created && err == nil, err
 	}
-	u, err = c.FindUploadByClientID(ctx, n.OwnerID, n.ClientID)
-	if errors.Is(err, recording.ErrNotFound) { // it has just ended, so the ClientID is free
+	u, free, err := c.takenBy(ctx, n)
+	if free {
 		return c.JoinUploads(ctx, n, decide)
 	}
 	return u, false, err

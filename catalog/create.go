@@ -25,9 +25,18 @@ func (c *Catalog) CreateUpload(ctx context.Context, n recording.NewUpload) (u re
 	if !errors.Is(err, errTaken) {
 		return u, err == nil, err
 	}
-	u, err = c.FindUploadByClientID(ctx, n.OwnerID, n.ClientID)
-	if errors.Is(err, recording.ErrNotFound) { // it has just ended, so the ClientID is free
+	u, free, err := c.takenBy(ctx, n)
+	if free {
 		return c.CreateUpload(ctx, n)
+	}
+	return u, false, err
+}
+
+// takenBy returns the upload that has n's ClientID, unless it has just ended.
+func (c *Catalog) takenBy(ctx context.Context, n recording.NewUpload) (u recording.Upload, free bool, err error) {
+	u, err = c.FindUploadByClientID(ctx, n.OwnerID, n.ClientID)
+	if errors.Is(err, recording.ErrNotFound) {
+		return u, true, nil
 	}
 	return u, false, err
 }

@@ -22,7 +22,8 @@ const (
 
 // Admit decides whether an upload may begin, by what the client declares about
 // it. The errors are recording.Error: CodeInvalidMetadata, CodeTooLarge,
-// CodeUnsupportedType.
+// CodeUnsupportedType. A partial upload has no recording, so what its metadata says
+// of one is passed over, clientId too: the final upload has its own.
 func (h *Hooks) Admit(req recording.AdmissionRequest) (recording.Admission, error) {
 	meta, err := ParseMetadata(req.Metadata)
 	if err != nil {
@@ -31,6 +32,9 @@ func (h *Hooks) Admit(req recording.AdmissionRequest) (recording.Admission, erro
 	if req.Length != nil && *req.Length > h.maxSizeBytes {
 		return recording.Admission{}, recording.Errorf(recording.CodeTooLarge,
 			"The upload declares %d bytes; at most %d are accepted.", *req.Length, h.maxSizeBytes)
+	}
+	if req.Partial {
+		return recording.Admission{Metadata: meta}, nil
 	}
 	a := recording.Admission{Metadata: meta, ClientID: meta["clientId"]}
 	r := &a.Recording

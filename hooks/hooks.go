@@ -26,13 +26,20 @@ func New(maxSizeBytes int64) *Hooks {
 // Received says what completing an upload writes: its receipt, the first job of
 // its recording and the event. SizeBytes and sum are those of all its bytes.
 func (*Hooks) Received(u recording.Upload, sizeBytes int64, sum [32]byte, now time.Time) recording.Receipt {
+	r := receipt(u, sizeBytes, now, map[string]any{"sizeBytes": sizeBytes, "sha256": hex.EncodeToString(sum[:])})
+	r.SHA256 = sum[:]
+	return r
+}
+
+// Joined is Received for a final upload, whose digest nobody knows yet.
+func (*Hooks) Joined(u recording.Upload, sizeBytes int64, now time.Time) recording.Receipt {
+	return receipt(u, sizeBytes, now, map[string]any{"sizeBytes": sizeBytes})
+}
+
+func receipt(u recording.Upload, sizeBytes int64, now time.Time, data map[string]any) recording.Receipt {
 	return recording.Receipt{
 		SizeBytes: sizeBytes,
-		SHA256:    sum[:],
 		Job:       recording.StageJob{RecordingID: u.RecordingID, Stage: recording.StageStore},
-		Event: recording.NewEvent(u.OwnerID, u.RecordingID, recording.EventUploadReceived, now, map[string]any{
-			"sizeBytes": sizeBytes,
-			"sha256":    hex.EncodeToString(sum[:]),
-		}),
+		Event:     recording.NewEvent(u.OwnerID, u.RecordingID, recording.EventUploadReceived, now, data),
 	}
 }

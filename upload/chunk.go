@@ -94,7 +94,7 @@ func newAppender(u *upload) (*appender, error) {
 	}
 	a := &appender{u: u, digest: digester{hash: digest}, at: u.row.Offset, lastCommit: u.s.o.Now()}
 	// Undecided as long as every byte so far is kept in Head.
-	a.sniffing = int64(len(u.row.Head)) == u.row.Offset
+	a.sniffing = int64(len(u.row.Head)) == u.row.Offset && !u.row.Partial
 	a.head = u.row.Head
 	return a, nil
 }
@@ -303,7 +303,7 @@ func (a *appender) flush(ctx context.Context, flush func(recording.PartWriter, c
 func (a *appender) move(ctx context.Context, ch recording.Chunk) error {
 	row := &a.u.row
 	complete := row.Length != nil && ch.To == *row.Length
-	if complete {
+	if complete && !row.Partial {
 		receipt := a.u.s.o.Hooks.Received(*row, ch.To, [32]byte(a.digest.hash.Sum(nil)), a.u.s.o.Now())
 		ch.Receipt = &receipt
 	}

@@ -93,6 +93,15 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodPatch && r.Header.Get("Content-Type") != "application/offset+octet-stream" {
 		return recording.Errorf(recording.CodeContentType, "A PATCH needs Content-Type: application/offset+octet-stream.")
 	}
+	if r.Method == http.MethodPost { // clients send it with other requests of a partial upload, too
+		c, err := parseConcat(r.Header.Get("Upload-Concat"), s.o.BasePath)
+		if err != nil {
+			return err
+		}
+		if c.final != nil {
+			return s.join(r, req, c.final)
+		}
+	}
 	r.Body = req.body
 	r = r.WithContext(context.WithValue(r.Context(), requestKey{}, req))
 	r.URL.Path = path // what tusd takes the id from
@@ -150,7 +159,7 @@ func unifyHeader(h http.Header) error {
 	if metadata := h.Values("Upload-Metadata"); len(metadata) > 1 {
 		h.Set("Upload-Metadata", strings.Join(metadata, ","))
 	}
-	for _, name := range []string{"Upload-Offset", "Upload-Length", "Upload-Defer-Length"} {
+	for _, name := range []string{"Upload-Offset", "Upload-Length", "Upload-Defer-Length", "Upload-Concat"} {
 		if len(h.Values(name)) > 1 {
 			return recording.Errorf(recording.CodeInvalidRequest, "There is more than one %s header; send one.", name)
 		}

@@ -84,6 +84,8 @@ func tusdError(code string, maxSize int64) error {
 	switch code {
 	case "ERR_UPLOAD_NOT_FOUND":
 		return recording.ErrNotFound
+	case "ERR_MODIFY_FINAL":
+		return errFinal
 	case "ERR_MISMATCHED_OFFSET":
 		return recording.Errorf(recording.CodeOffsetMismatch, "Upload-Offset is not the upload's offset; ask for it with HEAD and resume from there.")
 	case "ERR_INVALID_OFFSET":

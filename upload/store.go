@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/google/uuid"
 	"github.com/tus/tusd/v2/pkg/handler"
 
 	"reprise/internal/failpoint"
@@ -23,6 +24,7 @@ var (
 	_ handler.DataStore               = store{}
 	_ handler.TerminaterDataStore     = store{}
 	_ handler.LengthDeferrerDataStore = store{}
+	_ handler.ConcaterDataStore       = store{}
 )
 
 // admit is tusd's callback before a creation. A repeated creation (a clientId
@@ -33,16 +35,12 @@ func (s *Server) admit(event handler.HookEvent) (handler.HTTPResponse, handler.F
 	ctx := event.Context
 	req := requestFrom(ctx)
 	none := handler.FileInfoChanges{}
-	if event.HTTPRequest.Header.Get("Upload-Concat") != "" {
-		// tusd passes over the header: the part would become a recording of its own.
-		return handler.HTTPResponse{}, none, req.fail(recording.Errorf(recording.CodeInvalidRequest,
-			"Parts can't be joined here (Upload-Concat): send the file as one upload, without parallel uploads."))
-	}
 	var err error
 	req.admission, err = s.o.Hooks.Admit(recording.AdmissionRequest{
 		OwnerID:  req.owner,
 		Length:   declaredLength(event.Upload),
 		Metadata: event.HTTPRequest.Header.Get("Upload-Metadata"),
+		Partial:  event.Upload.IsPartial,
 	})
 	if err != nil || req.admission.ClientID == "" {
 		return handler.HTTPResponse{}, none, req.fail(err)
@@ -65,21 +63,26 @@ func (s *Server) repeatedCreate(req *request, u recording.Upload) error {
 	// The body of creation-with-upload is what the server has already. A client
 	// that is still sending it would not see an answer on a closed connection.
 	req.body.discard(s.o.MaxSizeBytes, s.o.ReadTimeout)
-	location := s.o.PublicURL
-	if location == "" {
-		location = "http://" + req.host
-	}
 	return handler.Error{
 		ErrorCode: "REPEATED_CREATE",
 		HTTPResponse: handler.HTTPResponse{
 			StatusCode: http.StatusCreated,
 			Header: handler.HTTPHeader{
-				"Location":          location + s.o.BasePath + u.ID.String(),
+				"Location":          s.location(req, u.ID),
 				"Upload-Offset":     strconv.FormatInt(u.Offset, 10),
 				"Reprise-Recording": u.RecordingID.String(),
 			},
 		},
 	}
+}
+
+// location is the address of an upload.
+func (s *Server) location(req *request, id uuid.UUID) string {
+	server := s.o.PublicURL
+	if server == "" {
+		server = "http://" + req.host
+	}
+	return server + s.o.BasePath + id.String()
 }
 
 func declaredLength(info handler.FileInfo) *int64 {
@@ -107,18 +110,13 @@ func sameLength(u recording.Upload, length *int64) error {
 // its clientId names.
 func (st store) NewUpload(ctx context.Context, info handler.FileInfo) (handler.Upload, error) {
 	s, req := st.s, requestFrom(ctx)
-	n := recording.NewUpload{
-		UploadID:    recording.NewID(),
-		RecordingID: recording.NewID(),
-		OwnerID:     req.owner,
-		ClientID:    req.admission.ClientID,
-		Length:      declaredLength(info),
-		Metadata:    req.admission.Metadata,
-		ExpiresAt:   s.o.Now().Add(s.o.Expiry),
-		Recording:   req.admission.Recording,
+	n := s.newUpload(req.owner, req.admission)
+	n.Length = declaredLength(info)
+	if info.IsPartial {
+		n.Partial, n.RecordingID = true, uuid.Nil
+		n.ObjectKey = "uploads/" + n.UploadID.String() + "/partial"
 	}
-	n.ObjectKey = "recordings/" + n.RecordingID.String() + "/original"
-	if n.Length != nil && *n.Length == 0 {
+	if n.Length != nil && *n.Length == 0 && !n.Partial {
 		// tusd finishes it in a second step; a crash between would leave it for ever.
 		u := recording.Upload{OwnerID: n.OwnerID, RecordingID: n.RecordingID}
 		receipt := s.o.Hooks.Received(u, 0, sha256.Sum256(nil), s.o.Now())
@@ -138,10 +136,27 @@ func (st store) NewUpload(ctx context.Context, info handler.FileInfo) (handler.U
 	}
 	if created {
 		s.metrics.created.Inc()
-		s.log.InfoContext(ctx, "upload created", slog.Any("upload", u.ID), slog.Any("recording", u.RecordingID))
+		s.log.InfoContext(ctx, "upload created", slog.Any("upload", u.ID), slog.Any("recording", u.RecordingID), slog.Bool("partial", u.Partial))
 	}
-	req.w.Header().Set("Reprise-Recording", u.RecordingID.String())
+	if !u.Partial {
+		req.w.Header().Set("Reprise-Recording", u.RecordingID.String())
+	}
 	return &upload{s: s, req: req, row: u, fresh: true}, nil
+}
+
+// newUpload is a new upload as far as every kind of it is the same.
+func (s *Server) newUpload(owner uuid.UUID, admission recording.Admission) recording.NewUpload {
+	n := recording.NewUpload{
+		UploadID:    recording.NewID(),
+		RecordingID: recording.NewID(),
+		OwnerID:     owner,
+		ClientID:    admission.ClientID,
+		Metadata:    admission.Metadata,
+		ExpiresAt:   s.o.Now().Add(s.o.Expiry),
+		Recording:   admission.Recording,
+	}
+	n.ObjectKey = "recordings/" + n.RecordingID.String() + "/original"
+	return n
 }
 
 // GetUpload returns the upload that the request's lock has found.
@@ -176,6 +191,9 @@ func (u *upload) GetInfo(context.Context) (handler.FileInfo, error) {
 		Offset:         u.row.Offset,
 		MetaData:       u.row.Metadata,
 		SizeIsDeferred: u.row.Length == nil,
+		IsPartial:      u.row.Partial,
+		IsFinal:        u.row.PartialIDs != nil,
+		PartialUploads: partialStrings(u.row.PartialIDs),
 	}
 	if u.row.Length != nil {
 		info.Size = *u.row.Length
@@ -211,7 +229,7 @@ func (u *upload) Terminate(ctx context.Context) error {
 // upload is received in the same transaction: tusd would not finish it again.
 func (u *upload) DeclareLength(ctx context.Context, length int64) error {
 	var receipt *recording.Receipt
-	if length == u.row.Offset {
+	if length == u.row.Offset && !u.row.Partial {
 		digest, err := restoreHash(u.row.HashState)
 		if err != nil {
 			return u.req.fail(err)
@@ -225,7 +243,7 @@ func (u *upload) DeclareLength(ctx context.Context, length int64) error {
 	}
 	failpoint.Hit("length.done")
 	u.row.Length = &length
-	if receipt != nil {
+	if length == u.row.Offset {
 		u.row.State = recording.UploadReceived
 		u.s.received(ctx, u.row)
 	}
@@ -242,6 +260,9 @@ func (s *Server) received(ctx context.Context, u recording.Upload) {
 
 // progress sends a tick with the committed offset.
 func (s *Server) progress(ctx context.Context, u recording.Upload) {
+	if u.Partial { // of no recording
+		return
+	}
 	data := map[string]any{"offsetBytes": u.Offset}
 	if u.Length != nil {
 		data["lengthBytes"] = *u.Length

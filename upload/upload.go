@@ -44,6 +44,10 @@ type Ledger interface {
 	RefuseUpload(ctx context.Context, id uuid.UUID, epoch int64, reason recording.Reason, detail string) error
 	FailUpload(ctx context.Context, id uuid.UUID, epoch int64, reason recording.Reason, detail string) error
 	TerminateUpload(ctx context.Context, owner, id uuid.UUID) error
+	// JoinUploads makes a final upload of n.PartialIDs. Decide is called with all of
+	// them locked. One that was made of exactly these comes back; so does a living
+	// upload of the same ClientID.
+	JoinUploads(ctx context.Context, n recording.NewUpload, decide func(partials []recording.Upload) (recording.Receipt, error)) (u recording.Upload, created bool, err error)
 }
 
 // Storage keeps the bytes of unfinished uploads in parts.
@@ -60,6 +64,7 @@ type Hooks interface {
 	Admit(req recording.AdmissionRequest) (recording.Admission, error)
 	FirstBytes(head []byte, last bool) (audio, decided bool)
 	Received(u recording.Upload, sizeBytes int64, sum [32]byte, now time.Time) recording.Receipt
+	Joined(u recording.Upload, sizeBytes int64, now time.Time) recording.Receipt
 }
 
 // Ticks takes live progress events. Publish must not block.
@@ -123,13 +128,13 @@ func New(o Options) (*Server, error) {
 	composer.UseCore(store{s})
 	composer.UseTerminater(store{s})
 	composer.UseLengthDeferrer(store{s})
+	composer.UseConcater(store{s})
 	composer.UseLocker(locker{s})
 	tus, err := handler.NewUnroutedHandler(handler.Config{
 		StoreComposer:           composer,
 		BasePath:                o.PublicURL + o.BasePath,
 		MaxSize:                 o.MaxSizeBytes,
 		DisableDownload:         true,
-		DisableConcatenation:    true,
 		Cors:                    &handler.CorsConfig{Disable: true}, // one place answers CORS for every route: app
 		Logger:                  bridgeLog(s.log),
 		PreUploadCreateCallback: s.admit,

@@ -38,6 +38,7 @@ type tusCase struct {
 type said struct {
 	Answer *struct {
 		Method    string
+		URL       string // of the upload
 		Status    int
 		Offset    *int64 `json:",omitempty"`
 		Recording string `json:",omitempty"`
@@ -132,15 +133,15 @@ func (p *tusClient) end() said {
 			break
 		}
 	}
-	var last int64
+	last := map[string]int64{} // by the upload's URL
 	for _, s := range p.said {
 		if s.Answer == nil || s.Answer.Offset == nil || s.Answer.Status >= 300 {
 			continue
 		}
-		if *s.Answer.Offset < last {
-			p.t.Errorf("an acknowledged offset went down from %d to %d: %s", last, *s.Answer.Offset, p)
+		if *s.Answer.Offset < last[s.Answer.URL] {
+			p.t.Errorf("an acknowledged offset went down from %d to %d: %s", last[s.Answer.URL], *s.Answer.Offset, p)
 		}
-		last = *s.Answer.Offset
+		last[s.Answer.URL] = *s.Answer.Offset
 	}
 	i := slices.IndexFunc(p.said, func(s said) bool { return s.Success != nil || s.Failure != nil || s.Aborted != nil })
 	if i < 0 {

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"path/filepath"
-	"slices"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -101,7 +99,6 @@ func TestTusJSClientSeesProblems(t *testing.T) {
 		{"not audio, with the creation", func(_ *user, c *tusCase) { c.File, c.UploadDataDuringCreation = text, true }, 415, "not_audio"},
 		{"declared not to be audio", func(_ *user, c *tusCase) { c.Metadata = map[string]string{"filetype": "text/plain"} }, 415, "unsupported_type"},
 		{"malformed metadata", func(_ *user, c *tusCase) { c.Metadata = map[string]string{"recordedAt": "yesterday"} }, 400, "invalid_metadata"},
-		{"parts to be joined", func(_ *user, c *tusCase) { c.ParallelUploads = 2 }, 400, "invalid_request"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -122,25 +119,5 @@ func TestTusJSClientSeesProblems(t *testing.T) {
 				t.Errorf("the client tried again what can't succeed: %s", p)
 			}
 		})
-	}
-}
-
-// Concatenation is not served, so it must not be advertised, and parts must not
-// become recordings of their own.
-func TestNoConcatenation(t *testing.T) {
-	t.Parallel()
-	s := newServer(t)
-	u := s.user(t, "alice")
-	extensions := strings.Split(u.do(http.MethodOptions, "/files/", nil).header.Get("Tus-Extension"), ",")
-	slices.Sort(extensions)
-	if diff := cmp.Diff([]string{"creation", "creation-defer-length", "creation-with-upload", "termination"}, extensions); diff != "" {
-		t.Errorf("Tus-Extension (-want +got):\n%s", diff)
-	}
-	p := u.startClient(tusCase{File: makeBigWAV(t), ParallelUploads: 2})
-	if end := p.end(); end.Failure == nil {
-		t.Errorf("parts to be joined are taken: %s", p)
-	}
-	if got := u.recordings(); len(got) > 0 {
-		t.Errorf("parts became %d recordings", len(got))
 	}
 }

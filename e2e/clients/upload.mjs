@@ -33,6 +33,7 @@ const options = {
     say({
       answer: {
         method: req.getMethod(),
+        url: res.getHeader('Location') ?? req.getURL(),
         status: res.getStatus(),
         offset: offset === undefined ? undefined : Number(offset),
         recording: res.getHeader('Reprise-Recording'),
