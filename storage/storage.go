@@ -60,12 +60,15 @@ type Store interface {
 	DiscardParts(ctx context.Context, u recording.Upload) error
 
 	// Put makes the object key of the bytes of r, replacing one of that name.
-	// If it fails, or r does, it leaves nothing behind.
+	// If it fails, or r does, it leaves nothing behind; only where a storage behind a
+	// network gave no answer, the whole object may be there all the same.
 	Put(ctx context.Context, key string, r io.Reader) (recording.ObjectInfo, error)
 
 	// Open opens an object for reading, from its first byte. The caller closes
-	// it. It stays readable to its end if it is deleted or replaced meanwhile.
-	// ErrNotFound says that there is none.
+	// it. If the object is deleted or replaced meanwhile, reading goes on to the old
+	// one's end, or says ErrNotFound where the storage has it no more (S3, behind the
+	// first 64 KiB); bytes of two are never mixed. Reading ends with ctx. ErrNotFound
+	// says that there is none.
 	Open(ctx context.Context, key string) (recording.Object, error)
 
 	// Fetch makes the bytes of an object available as the local file path, which

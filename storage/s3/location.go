@@ -26,11 +26,13 @@ const maxPrefixBytes = 256
 // Location says where a store lies, and how to speak to its server. It holds no
 // credentials.
 type Location struct {
-	Bucket    string
-	Prefix    string // of every name; "" or without slashes at its ends
-	Endpoint  string // the server's URL; "" means AWS
-	Region    string // "" means the one of the AWS SDK's configuration
-	PathStyle bool   // the bucket is in the path, not in the host's name
+	Bucket   string
+	Prefix   string // of every name; "" or without slashes at its ends
+	Endpoint string // the server's URL; "" means AWS
+	// PublicEndpoint is the server's URL in signed URLs; "" means Endpoint.
+	PublicEndpoint string
+	Region         string // "" means the one of the AWS SDK's configuration
+	PathStyle      bool   // the bucket is in the path, not in the host's name
 
 	// Checksum says that a CRC32C goes with every part and object, for the server to
 	// check and to keep.
@@ -43,7 +45,7 @@ type Location struct {
 
 // ParseURL reads a storage URL:
 //
-//	s3://bucket/prefix?endpoint=…&region=…&path-style=true|false&checksum=crc32c|none&sse=AES256|aws:kms&kms-key-id=…&part-size=8MiB
+//	s3://bucket/prefix?endpoint=…&public-endpoint=…&region=…&path-style=true|false&checksum=crc32c|none&sse=AES256|aws:kms&kms-key-id=…&part-size=8MiB
 //
 // Everything but the bucket may be left out. Path-style is true by default for an
 // endpoint and false for AWS; the checksum is crc32c. The error is for people: it
@@ -115,6 +117,8 @@ func (l *Location) set(name string, values []string) error {
 	switch name {
 	case "endpoint":
 		l.Endpoint, err = parseEndpoint(value)
+	case "public-endpoint":
+		l.PublicEndpoint, err = parseEndpoint(value)
 	case "region":
 		l.Region, err = value, mustBe(value != "" && isWord(value), "the name of a region, such as eu-central-1")
 	case "path-style":

@@ -12,15 +12,18 @@ import (
 	"reprise/storage"
 )
 
-// SignedURL implements storage.Store. Nothing is asked of the server. The URL is of
-// the endpoint that the store itself uses, and is not valid longer than the
-// credentials.
+// SignedURL implements storage.Store. Nothing is asked of the server. The URL is not
+// valid longer than the credentials.
 func (s *Store) SignedURL(ctx context.Context, key string, read recording.SignedRead) (string, error) {
 	if err := storage.CheckKey(key); err != nil {
 		return "", err
 	}
 	name := s.objectName(key)
-	client := s3.NewPresignClient(s.client, s3.WithPresignExpires(read.Lifetime))
+	client := s3.NewPresignClient(s.client, s3.WithPresignExpires(read.Lifetime), s3.WithPresignClientFromClientOptions(func(o *s3.Options) {
+		if s.o.Location.PublicEndpoint != "" {
+			o.BaseEndpoint = &s.o.Location.PublicEndpoint
+		}
+	}))
 	contentType, disposition := notEmpty(read.ContentType), notEmpty(read.Disposition)
 	var signed *v4.PresignedHTTPRequest
 	var err error

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing/iotest"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -132,6 +131,7 @@ func testDiscardUncommitted(s *suite) {
 
 var objectTests = map[string]func(*suite){
 	"object/put":        testPut,
+	"object/replaced":   testReplaced,
 	"object/failedRead": testPutFails,
 	"object/seek":       testSeek,
 	"object/notFound":   testNotFound,
@@ -160,6 +160,40 @@ func testPut(s *suite) {
 		s.Errorf("the open object reads %q, %v", got, err)
 	}
 	s.wantObject("a/b/c.dat", []byte("other bytes"))
+}
+
+// A large object that is replaced or deleted while it is read is still there, or
+// not there: never a mixture.
+func testReplaced(s *suite) {
+	const n = 3 << 20
+	for name, change := range map[string]func(){
+		"replaced": func() { s.put("replaced", pattern(2, n)) },
+		"deleted": func() {
+			if err := s.store.Delete(s.ctx, "deleted"); err != nil {
+				s.Errorf("Delete: %v", err)
+			}
+		},
+	} {
+		s.put(name, pattern(1, n))
+		object, err := s.store.Open(s.ctx, name)
+		if err != nil {
+			s.Fatalf("Open: %v", err)
+		}
+		begin := make([]byte, 100)
+		if _, err := io.ReadFull(object, begin); err != nil {
+			s.Errorf("%s: %v", name, err)
+		}
+		change()
+		rest, err := io.ReadAll(object)
+		got := append(begin, rest...)
+		if len(got) > n || !bytes.Equal(got, pattern(1, n)[:len(got)]) {
+			s.Errorf("%s: other bytes from %d on", name, differAt(got, pattern(1, n)))
+		}
+		if err == nil && len(got) < n || err != nil && !errors.Is(err, storage.ErrNotFound) {
+			s.Errorf("%s: reading ended after %d bytes with %v", name, len(got), err)
+		}
+		s.close(object)
+	}
 }
 
 func testPutFails(s *suite) {
@@ -316,70 +350,4 @@ func testCheck(s *suite) {
 		s.Errorf("Check: %v", err)
 	}
 	s.wantEmpty()
-}
-
-var listTests = map[string]func(*suite){
-	"list/everything": testList,
-	"list/deletes":    testListDeletes,
-	"list/stops":      testListStops,
-}
-
-func testList(s *suite) {
-	s.wantEmpty()
-	begin := time.Now().Add(-time.Minute) // the storage's clock may be another
-	s.put("a/one", pattern(1, 1000))
-	u := s.newUpload()
-	u.send(false, pattern(1, 3000))
-	u.send(false, pattern(2, 1000))
-	found := s.entries()
-	objects, uploads := found[recording.StoredObject], found[recording.StoredParts]
-	if len(objects) != 1 || objects[0].Key != "a/one" || objects[0].SizeBytes != 1000 || objects[0].ModifiedAt.Before(begin) {
-		s.Errorf("objects: %+v", objects)
-	}
-	if len(uploads) != 1 || uploads[0].UploadID != u.row.ID || uploads[0].SizeBytes != 4000 || uploads[0].ModifiedAt.Before(begin) {
-		s.Errorf("uploads: %+v", uploads)
-	}
-	u.assemble()
-	u.discard()
-	found = s.entries()
-	if len(found) != 1 || len(found[recording.StoredObject]) != 2 {
-		s.Errorf("after Assemble and DiscardParts: %+v", found)
-	}
-}
-
-// The janitor deletes what it is given.
-func testListDeletes(s *suite) {
-	for range 300 {
-		s.put("many/"+uuid.NewString(), nil)
-	}
-	for range 3 {
-		u := s.newUpload()
-		u.send(false, pattern(1, 10))
-	}
-	n := 0
-	err := s.store.List(s.ctx, func(entry storage.Entry) error {
-		n++
-		return s.store.Remove(s.ctx, entry)
-	})
-	if n != 303 || err != nil {
-		s.Errorf("List reported %d entries of 303: %v", n, err)
-	}
-	s.wantEmpty()
-}
-
-func testListStops(s *suite) {
-	s.put("one", nil)
-	s.put("two", nil)
-	enough := errors.New("enough")
-	n := 0
-	err := s.store.List(s.ctx, func(storage.Entry) error { n++; return enough })
-	if n != 1 || !errors.Is(err, enough) {
-		s.Errorf("List = %v after %d entries", err, n)
-	}
-	canceled, cancel := context.WithCancel(s.ctx)
-	cancel()
-	err = s.store.List(canceled, func(storage.Entry) error { return nil })
-	if !errors.Is(err, context.Canceled) {
-		s.Errorf("List = %v, want context.Canceled", err)
-	}
 }

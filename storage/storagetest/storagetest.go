@@ -186,6 +186,19 @@ func (s *suite) close(c io.Closer) {
 	}
 }
 
+// inLedger reports whether the ledger itself has the upload's bytes, so that there
+// are none in storage.
+func (u *upload) inLedger() bool {
+	u.ledger.mu.Lock()
+	defer u.ledger.mu.Unlock()
+	for _, part := range u.row.Parts {
+		if _, ok := u.ledger.parts[u.row.ID][part.Number]; !ok {
+			return false
+		}
+	}
+	return true
+}
+
 // assemble assembles the upload and compares the object with its content.
 func (u *upload) assemble() {
 	u.Helper()
