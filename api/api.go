@@ -60,6 +60,8 @@ type Objects interface {
 	// Open opens an object for reading; the caller closes it. A missing one is
 	// an error of code not_found.
 	Open(ctx context.Context, key string) (recording.Object, error)
+	// Stat describes an object without opening it; a missing one is the same error.
+	Stat(ctx context.Context, key string) (recording.ObjectInfo, error)
 }
 
 // Signer is a storage that clients may read from themselves.

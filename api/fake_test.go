@@ -163,6 +163,15 @@ func (f *fake) Open(_ context.Context, key string) (recording.Object, error) {
 	return fakeObject{bytes.NewReader(content), recording.ObjectInfo{Key: key, SizeBytes: int64(len(content)), ModifiedAt: epoch}, f}, nil
 }
 
+func (f *fake) Stat(ctx context.Context, key string) (recording.ObjectInfo, error) {
+	object, err := f.Open(ctx, key)
+	if err != nil {
+		return recording.ObjectInfo{}, err
+	}
+	f.opens--
+	return object.Info(), object.Close()
+}
+
 func (f *fake) SignedURL(_ context.Context, key string, read recording.SignedRead) (string, error) {
 	if f.unsigned || f.signErr != nil {
 		return "", f.signErr

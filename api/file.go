@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/hex"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -59,7 +60,7 @@ func (a *API) serveFile(ctx context.Context, f file, in Reading) (*huma.StreamRe
 		return nil, err
 	}
 	if url == "" {
-		return a.stream(ctx, f)
+		return a.stream(ctx, f, in.method)
 	}
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
 		_, w := humago.Unwrap(ctx)
@@ -106,9 +107,10 @@ func (f file) setHeaders(h http.Header) {
 	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 }
 
-// stream opens a file and returns an answer that serves it.
-func (a *API) stream(ctx context.Context, f file) (*huma.StreamResponse, error) {
-	object, err := a.objects.Open(ctx, f.key)
+// stream returns an answer that serves a file by this server. For HEAD it only
+// asks the storage about the file.
+func (a *API) stream(ctx context.Context, f file, method string) (*huma.StreamResponse, error) {
+	object, err := a.open(ctx, f.key, method)
 	if recording.CodeOf(err) == recording.CodeNotFound {
 		// The catalog knows it, so it must be there: not the client's mistake.
 		return nil, recording.Wrap(recording.CodeInternal, err, "The file is missing.")
@@ -127,6 +129,25 @@ func (a *API) stream(ctx context.Context, f file) (*huma.StreamResponse, error) 
 		http.ServeContent(&rangeWriter{ResponseWriter: w, api: a, r: r, size: info.SizeBytes}, r, "", info.ModifiedAt, object)
 	}}, nil
 }
+
+func (a *API) open(ctx context.Context, key, method string) (recording.Object, error) {
+	if method != http.MethodHead {
+		return a.objects.Open(ctx, key)
+	}
+	info, err := a.objects.Stat(ctx, key)
+	return unread{io.NewSectionReader(nil, 0, info.SizeBytes), info}, err
+}
+
+// unread is an object for http.ServeContent that has a size, and bytes that nobody
+// reads.
+type unread struct {
+	*io.SectionReader
+	info recording.ObjectInfo
+}
+
+func (u unread) Info() recording.ObjectInfo { return u.info }
+
+func (u unread) Close() error { return nil }
 
 // rangeWriter makes http.ServeContent's answer to a bad Range a problem.
 type rangeWriter struct {

@@ -107,6 +107,24 @@ func TestNothingIsOpenedToSayThatNothingIsNew(t *testing.T) {
 	}
 }
 
+func TestHeadOpensNothing(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	r := s.add(alice)
+	path := "/v1/recordings/" + r.ID.String() + "/audio"
+	size := len(s.objects[r.Artifacts[0].ObjectKey])
+	for ranges, want := range map[string]int{"": size, "bytes=1-3": 3} {
+		w := s.do(request{as: alice, method: http.MethodHead, path: path, headers: []string{"Range", ranges}})
+		if got := w.Header().Get("Content-Length"); w.Code >= 300 || got != fmt.Sprint(want) || s.opens != 0 {
+			t.Errorf("range %q: %d, %s bytes, %d objects opened", ranges, w.Code, got, s.opens)
+		}
+	}
+	s.openErr = recording.Errorf(recording.CodeUnavailable, "The storage can't be reached.")
+	if w := s.do(request{as: alice, method: http.MethodHead, path: path}); w.Code != http.StatusServiceUnavailable {
+		t.Errorf("storage away: %d", w.Code)
+	}
+}
+
 // A client that can't follow says so; a storage without URLs has none to give.
 func TestServerSendsWhatIsNotRedirected(t *testing.T) {
 	t.Parallel()

@@ -79,13 +79,14 @@ audio=$(awk '$1 == "aac" { print $2 }' "$work/result")
 [[ -n $audio ]] || fail 'the recording has nothing to play'
 # The token is not an argument: others on this machine see those.
 printf 'header = "Authorization: Bearer %s"\n' "$token" |
-	curl -fsS --config - -o "$work/speech.m4a" "$audio"
+	curl -fsSL --config - -o "$work/speech.m4a" "$audio"
 length=$(ffprobe -v error -show_entries format=duration -of csv=p=0 "$work/speech.m4a")
 
 step 'It plays'
 printf 'Fetched the AAC rendition: %d kB, %.1f s. Hear it yourself:\n\n' $(($(wc -c <"$work/speech.m4a") / 1000)) "$length"
-printf '  curl -H "Authorization: Bearer %s" "%s" | ffplay -autoexit -\n' "$from" "$audio"
-printf '  ffplay -autoexit -headers "Authorization: Bearer %s" "%s"\n' "$from" "$audio"
+printf '  curl -L -H "Authorization: Bearer %s" "%s" | ffplay -autoexit -\n' "$from" "$audio"
+# ffplay would send the token along to wherever a redirect leads.
+printf '  ffplay -autoexit -headers "Authorization: Bearer %s" "%s&redirect=false"\n' "$from" "$audio"
 if [[ -n $started ]]; then
 	printf '\nThe server stops now and keeps the recording: %smake run%s starts it again.\n' "$bold" "$plain"
 fi

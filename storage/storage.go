@@ -71,6 +71,9 @@ type Store interface {
 	// says that there is none.
 	Open(ctx context.Context, key string) (recording.Object, error)
 
+	// Stat describes an object without opening it. ErrNotFound says that there is none.
+	Stat(ctx context.Context, key string) (recording.ObjectInfo, error)
+
 	// Fetch makes the bytes of an object available as the local file path, which
 	// must not exist yet. The file may be the object itself under a second name,
 	// so it must only be read; deleting it leaves the object alone. ErrNotFound

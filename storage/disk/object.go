@@ -72,6 +72,15 @@ func (s *Store) open(ctx context.Context, key string) (*object, error) {
 	return &object{f, recording.ObjectInfo{Key: key, SizeBytes: info.Size(), ModifiedAt: info.ModTime()}}, nil
 }
 
+// Stat implements storage.Store.
+func (s *Store) Stat(ctx context.Context, key string) (recording.ObjectInfo, error) {
+	object, err := s.open(ctx, key)
+	if err != nil {
+		return recording.ObjectInfo{}, err
+	}
+	return object.info, object.Close()
+}
+
 // Fetch implements storage.Store: by a hard link if path is on the same file
 // system, else by a copy.
 func (s *Store) Fetch(ctx context.Context, key, path string) error {

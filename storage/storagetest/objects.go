@@ -254,6 +254,9 @@ func testNotFound(s *suite) {
 		if _, err := s.store.Open(s.ctx, key); !errors.Is(err, storage.ErrNotFound) || recording.CodeOf(err) != recording.CodeNotFound {
 			s.Errorf("Open(%q) = %v, want ErrNotFound", key, err)
 		}
+		if _, err := s.store.Stat(s.ctx, key); !errors.Is(err, storage.ErrNotFound) {
+			s.Errorf("Stat(%q) = %v, want ErrNotFound", key, err)
+		}
 		path := filepath.Join(s.TempDir(), "file")
 		if err := s.store.Fetch(s.ctx, key, path); !errors.Is(err, storage.ErrNotFound) {
 			s.Errorf("Fetch(%q) = %v, want ErrNotFound", key, err)

@@ -257,6 +257,9 @@ func (s *suite) wantObject(key string, want []byte) {
 	if info := object.Info(); info.Key != key || info.SizeBytes != int64(len(want)) || info.ModifiedAt.IsZero() {
 		s.Fatalf("Info = %+v, want key %q and %d bytes", info, key, len(want))
 	}
+	if info, err := s.store.Stat(s.ctx, key); err != nil || info != object.Info() {
+		s.Fatalf("Stat = %+v, %v; the object itself says %+v", info, err, object.Info())
+	}
 }
 
 // entries returns what List reports, by kind.
