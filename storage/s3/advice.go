@@ -49,7 +49,7 @@ func (s *Store) adviceOn(code string) string {
 	bucket := s.o.Location.Bucket
 	switch code {
 	case "NoSuchBucket":
-		return fmt.Sprintf("There is no bucket %s: create it, or correct the URL. A bucket of another region is not found by some servers.", bucket)
+		return fmt.Sprintf("There is no bucket %s there: create it, or correct the URL.", bucket)
 	case "AccessDenied", "AllAccessDisabled", "Forbidden":
 		return fmt.Sprintf("The credentials may not write to the bucket %s: their policy lacks s3:PutObject or what else docs/operations.md lists, or the bucket's own policy forbids it.", bucket)
 	case "InvalidAccessKeyId":

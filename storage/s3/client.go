@@ -60,14 +60,19 @@ func (s *Store) newClient(ctx context.Context) (*s3.Client, error) {
 	}), nil
 }
 
-// newHTTPClient makes a client with connections of its own.
-func newHTTPClient() s3.HTTPClient {
-	return awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-		t.MaxIdleConns, t.MaxIdleConnsPerHost = maxIdleConns, maxIdleConns
-		t.DisableCompression = true // see leaveEncoding
-		// One connection for everything would be slower, and hang as a whole.
-		t.ForceAttemptHTTP2 = false
-	}).Freeze()
+// newHTTPClient makes a client with connections of its own. The SDK's own can't
+// close those that are idle.
+func newHTTPClient() *http.Client {
+	t := awshttp.NewBuildableClient().GetTransport()
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = maxIdleConns, maxIdleConns
+	t.DisableCompression = true // see leaveEncoding
+	// One connection for everything would be slower, and hang as a whole.
+	t.ForceAttemptHTTP2 = false
+	return &http.Client{
+		Transport: t,
+		// To follow one would break the signature, which covers the host.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // leaveEncoding leaves the header Accept-Encoding out. The SDK would sign it, and

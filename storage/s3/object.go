@@ -230,6 +230,18 @@ func (o *object) Close() error {
 	return nil
 }
 
+// Stat implements storage.Store.
+func (s *Store) Stat(ctx context.Context, key string) (recording.ObjectInfo, error) {
+	if err := storage.CheckKey(key); err != nil {
+		return recording.ObjectInfo{}, err
+	}
+	out, err := s.head(ctx, s.objectName(key))
+	if err != nil {
+		return recording.ObjectInfo{}, err
+	}
+	return recording.ObjectInfo{Key: key, SizeBytes: aws.ToInt64(out.ContentLength), ModifiedAt: aws.ToTime(out.LastModified)}, nil
+}
+
 // Fetch implements storage.Store: the file is a copy.
 func (s *Store) Fetch(ctx context.Context, key, path string) error {
 	object, err := s.Open(ctx, key)
