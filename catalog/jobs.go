@@ -8,7 +8,6 @@ import (
 	"math"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 
@@ -41,31 +40,6 @@ func (c *Catalog) enqueue(ctx context.Context, tx pgx.Tx, args river.JobArgs, at
 		return fmt.Errorf("enqueue %s: %w", args.Kind(), err)
 	}
 	return nil
-}
-
-// RetryRecording gives a failed recording another chain of attempts, from the
-// stage that failed on.
-func (c *Catalog) RetryRecording(ctx context.Context, owner, id uuid.UUID) (recording.Recording, error) {
-	var r recording.Recording
-	err := c.inTx(ctx, func(tx pgx.Tx) (err error) {
-		r, err = oneRecording(ctx, tx, `SELECT `+recordingColumns+` FROM recordings r
-			WHERE r.owner_id = $1 AND r.id = $2 AND r.state <> 'deleted' FOR UPDATE`, owner, id)
-		if err != nil {
-			return err
-		}
-		if r.State != recording.StateFailed {
-			return recording.Errorf(recording.CodeConflict, "Only a failed recording can be tried again; this one is %s.", r.State)
-		}
-		if err := c.endRecording(ctx, tx, id, recording.StateProcessing, "", ""); err != nil {
-			return err
-		}
-		r.State, r.Reason, r.Detail, r.Version = recording.StateProcessing, "", "", r.Version+1
-		if err := c.enqueue(ctx, tx, recording.StageJob{RecordingID: id, Stage: r.Stage}, time.Time{}); err != nil {
-			return err
-		}
-		return appendEvent(ctx, tx, recording.NewEvent(owner, id, recording.EventRecordingRetried, c.now(), map[string]any{"stage": r.Stage}))
-	})
-	return r, err
 }
 
 // workerLockKey is the advisory lock of a worker process, by its client id.

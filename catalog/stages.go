@@ -121,19 +121,15 @@ func (c *Catalog) RejectRecording(ctx context.Context, recordingID uuid.UUID, st
 	})
 }
 
-// FailRecording ends a recording for a fault of ours, if that stage is still
-// the current one. The stage stays noted, so that it can be tried again.
-func (c *Catalog) FailRecording(ctx context.Context, recordingID uuid.UUID, stage recording.Stage, reason recording.Reason, detail string) error {
-	return c.inTx(ctx, func(tx pgx.Tx) error {
-		return c.verdict(ctx, tx, recordingID, stage, recording.StateFailed, reason, detail)
-	})
-}
-
 func (c *Catalog) verdict(ctx context.Context, tx pgx.Tx, id uuid.UUID, stage recording.Stage, state recording.State, reason recording.Reason, detail string) error {
 	owner, current, err := lockStage(ctx, tx, id, stage)
 	if err != nil || !current {
 		return err
 	}
+	return c.endStage(ctx, tx, owner, id, state, reason, detail)
+}
+
+func (c *Catalog) endStage(ctx context.Context, tx pgx.Tx, owner, id uuid.UUID, state recording.State, reason recording.Reason, detail string) error {
 	if err := c.endRecording(ctx, tx, id, state, reason, detail); err != nil {
 		return err
 	}

@@ -116,16 +116,25 @@ func TestRejections(t *testing.T) {
 	}
 }
 
-// What is stored is not what was received: the recording fails, and the parts
-// stay.
+// What is stored is not what was received: the recording fails with its upload,
+// which nobody is told any more to be complete, and the parts stay.
 func TestStorageError(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	other := w.upload(speech(t, "opus"), nil, make([]byte, 32)) // of another digest
+	missing := w.upload(speech(t, "opus"), nil, nil)
+	if err := w.store.DiscardParts(t.Context(), w.work(missing).Upload); err != nil {
+		t.Fatal(err)
+	}
 	w.start(nil)
-	id := w.upload(speech(t, "opus"), nil, make([]byte, 32))
-	r := w.wait(id, recording.StateReady, recording.StateRejected, recording.StateFailed)
-	if r.State != recording.StateFailed || r.Reason != recording.ReasonStorage || r.Stage != recording.StageVerify {
-		t.Errorf("%s at %s: %s", r.State, r.Stage, r.Reason)
+	for id, stage := range map[uuid.UUID]recording.Stage{other: recording.StageVerify, missing: recording.StageStore} {
+		r := w.wait(id, recording.StateReady, recording.StateRejected, recording.StateFailed)
+		if r.State != recording.StateFailed || r.Reason != recording.ReasonStorage || r.Stage != stage {
+			t.Errorf("%s at %s: %s", r.State, r.Stage, r.Reason)
+		}
+		if u := w.work(id).Upload; u.State != recording.UploadFailed {
+			t.Errorf("after %s the upload is %s", stage, u.State)
+		}
 	}
 	if s := w.stored(); len(s[recording.StoredParts]) != 1 {
 		t.Errorf("stored: %v", s)
