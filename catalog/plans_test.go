@@ -49,11 +49,21 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 		"events":        func() error { _, err := c.EventsSince(ctx, r.alice, nil, 0, 10); return err },
 		"events of one": func() error { _, err := c.EventsSince(ctx, r.alice, []uuid.UUID{done.RecordingID}, 0, 10); return err },
 		"work":          func() error { _, err := c.Work(ctx, done.RecordingID); return err },
-		"known objects": func() error { _, err := c.KnownObjects(ctx, []string{done.ObjectKey}); return err },
-		"known uploads": func() error { _, err := c.KnownUploads(ctx, []uuid.UUID{done.ID}); return err },
-		"expire":        func() error { _, err := c.ExpireUploads(ctx, time.Now().Add(-1000*time.Hour)); return err },
-		"rescue":        func() error { _, err := c.RescueJobs(ctx); return err },
-		"count jobs":    func() error { _, err := c.JobCounts(ctx); return err },
+		"holdings": func() error {
+			_, err := c.Holdings(ctx, []recording.StoredEntry{
+				{Kind: recording.StoredObject, Key: done.ObjectKey}, {Kind: recording.StoredParts, UploadID: done.ID},
+				{Kind: recording.StoredMultipart, Key: done.ObjectKey, MultipartID: "m"},
+			})
+			return err
+		},
+		"requeue": func() error { _, err := c.RequeueStages(ctx); return err },
+		"fail": func() error {
+			return c.FailRecording(ctx, recording.NewID(), recording.StageStore, recording.ReasonStorage, "lost")
+		},
+		"lose":       func() error { _, err := c.LoseOriginal(ctx, recording.NewID(), "lost"); return err },
+		"expire":     func() error { _, err := c.ExpireUploads(ctx, time.Now().Add(-1000*time.Hour)); return err },
+		"rescue":     func() error { _, err := c.RescueJobs(ctx); return err },
+		"count jobs": func() error { _, err := c.JobCounts(ctx); return err },
 		"complete stage": func() error {
 			return c.CompleteStage(ctx, done.RecordingID, recording.StageStore, recording.StageResult{Next: recording.StageVerify})
 		},

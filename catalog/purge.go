@@ -170,33 +170,3 @@ func (c *Catalog) MarkPurged(ctx context.Context, job recording.PurgeJob) error 
 		return nil
 	})
 }
-
-// KnownObjects says which of the storage keys a living row owns.
-func (c *Catalog) KnownObjects(ctx context.Context, keys []string) (map[string]bool, error) {
-	return known[string](ctx, c, `
-		SELECT object_key FROM recordings WHERE object_key = ANY($1) AND purged_at IS NULL
-		UNION SELECT object_key FROM uploads WHERE object_key = ANY($1) AND partial AND state IN ('receiving', 'received')
-		UNION SELECT object_key FROM artifacts WHERE object_key = ANY($1)`, keys)
-}
-
-// KnownUploads says which of the uploads have, or may get, parts that matter.
-func (c *Catalog) KnownUploads(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]bool, error) {
-	return known[uuid.UUID](ctx, c, `
-		SELECT u.id FROM uploads u WHERE u.id = ANY($1) AND u.state IN ('receiving', 'received')`, ids)
-}
-
-func known[K comparable](ctx context.Context, c *Catalog, sql string, list any) (map[K]bool, error) {
-	rows, err := c.pool.Query(ctx, sql, list)
-	if err != nil {
-		return nil, classify(err)
-	}
-	found, err := pgx.CollectRows(rows, pgx.RowTo[K])
-	if err != nil {
-		return nil, classify(err)
-	}
-	m := make(map[K]bool, len(found))
-	for _, k := range found {
-		m[k] = true
-	}
-	return m, nil
-}

@@ -171,6 +171,15 @@ func (w *world) wait(id uuid.UUID, states ...recording.State) recording.Recordin
 	return last
 }
 
+func (w *world) work(id uuid.UUID) recording.Work {
+	w.t.Helper()
+	work, err := w.catalog.Work(w.t.Context(), id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return work
+}
+
 // jobs returns the states of the jobs of stages.
 func (w *world) jobs() (states []string) {
 	w.t.Helper()

@@ -1,26 +1,26 @@
 package processing
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
-	"github.com/google/uuid"
-
 	"reprise/recording"
 )
 
 const (
 	// orphanAge is how old something in storage is before the janitor asks whom
-	// it belongs to. A stage's artifacts belong to nobody until the stage is
-	// recorded, and no stage takes nearly that long.
+	// it belongs to. Most of what is put there is told to the ledger within seconds;
+	// what a recording on its way may still tell, the ledger keeps in any case.
 	orphanAge    = 24 * time.Hour
 	janitorBatch = 500
 )
 
-// Janitor ends what was given up and deletes what belongs to nobody.
+// Janitor ends what was given up, gives back jobs that are missing, and deletes
+// what belongs to nobody.
 type Janitor struct {
 	catalog Catalog
 	objects Objects
@@ -28,12 +28,15 @@ type Janitor struct {
 	log     *slog.Logger
 }
 
-// JanitorResult counts what a round did.
+// JanitorResult counts what the janitor did.
 type JanitorResult struct {
 	ExpiredUploads int
+	Requeued       int // jobs that were missing
 	Objects        int // deleted orphans
 	Parts          int // deleted orphans: uploads whose parts belong to nobody
+	Multiparts     int // aborted orphans: unfinished multipart uploads
 	Temps          int // deleted remains of unfinished writes
+	Unknown        int // left alone: old, and of no recording that this database has ever had
 }
 
 // NewJanitor returns a Janitor. Now is the clock.
@@ -41,93 +44,114 @@ func NewJanitor(catalog Catalog, objects Objects, now func() time.Time, log *slo
 	return &Janitor{catalog: catalog, objects: objects, now: now, log: log}
 }
 
-// RunOnce does one round. It does all it can, and returns every error joined.
+// RunOnce does everything: Tidy, then Sweep.
 func (j *Janitor) RunOnce(ctx context.Context) (JanitorResult, error) {
+	res, err := j.Tidy(ctx)
+	swept, sweepErr := j.Sweep(ctx)
+	swept.ExpiredUploads, swept.Requeued = res.ExpiredUploads, swept.Requeued+res.Requeued
+	return swept, errors.Join(err, sweepErr)
+}
+
+// Tidy does what is to be done often and costs little: it asks the database only.
+// It does all it can, and returns every error joined.
+func (j *Janitor) Tidy(ctx context.Context) (JanitorResult, error) {
 	var res JanitorResult
-	now := j.now()
-	var err error
-	if res.ExpiredUploads, err = j.catalog.ExpireUploads(ctx, now); err != nil {
+	var err, requeueErr error
+	if res.ExpiredUploads, err = j.catalog.ExpireUploads(ctx, j.now()); err != nil {
 		err = fmt.Errorf("expire uploads: %w", err)
 	}
-	err = errors.Join(err, j.sweep(ctx, now.Add(-orphanAge), &res))
-	j.log.InfoContext(ctx, "janitor done", slog.Int("expired", res.ExpiredUploads), slog.Int("objects", res.Objects),
-		slog.Int("parts", res.Parts), slog.Int("temps", res.Temps))
+	if res.Requeued, requeueErr = j.catalog.RequeueStages(ctx); requeueErr != nil {
+		requeueErr = fmt.Errorf("look for missing jobs: %w", requeueErr)
+	}
+	j.log.InfoContext(ctx, "janitor done", slog.Int("expired", res.ExpiredUploads), slog.Int("requeued", res.Requeued))
+	return res, errors.Join(err, requeueErr)
+}
+
+// Sweep looks through the whole storage and deletes what is old and nobody's. It
+// does all it can, and returns every error joined. What no row of the database has
+// to do with it leaves alone: it can't tell an orphan from the treasure of another
+// installation, or of the days after the backup that this one was restored from.
+func (j *Janitor) Sweep(ctx context.Context) (JanitorResult, error) {
+	var res JanitorResult
+	var err error
+	if res.Requeued, err = j.catalog.RequeuePurges(ctx); err != nil {
+		err = fmt.Errorf("look for missing purges: %w", err)
+	}
+	if sweepErr := j.sweep(ctx, j.now().Add(-orphanAge), &res); sweepErr != nil {
+		err = errors.Join(err, fmt.Errorf("look through the storage: %w", sweepErr))
+	}
+	level := slog.LevelInfo
+	if res.Unknown > 0 {
+		level = slog.LevelWarn
+	}
+	j.log.Log(ctx, level, "storage swept", slog.Int("requeued", res.Requeued), slog.Int("objects", res.Objects), slog.Int("parts", res.Parts),
+		slog.Int("multiparts", res.Multiparts), slog.Int("temps", res.Temps), slog.Int("unknown", res.Unknown))
 	return res, err
 }
 
-// sweep deletes what is older than before and belongs to nobody.
+// sweep deletes what is older than before and belongs to nobody. What can't be
+// deleted keeps nothing else from being.
 func (j *Janitor) sweep(ctx context.Context, before time.Time, res *JanitorResult) error {
-	var keys []string
-	var ids []uuid.UUID
+	var batch []recording.StoredEntry
+	var failed error // the first failure; thousands would say the same
+	ask := func() error {
+		removeErr, err := j.sweepBatch(ctx, batch, res)
+		batch = batch[:0]
+		failed = cmp.Or(failed, removeErr)
+		return err
+	}
 	err := j.objects.List(ctx, func(e recording.StoredEntry) error {
-		if !e.ModifiedAt.Before(before) {
+		if e.ModifiedAt.Before(before) {
+			batch = append(batch, e)
+		}
+		if len(batch) < janitorBatch {
 			return nil
 		}
-		switch e.Kind {
-		case recording.StoredTemp:
-			if err := j.objects.Remove(ctx, e); err != nil {
-				return err
-			}
-			res.Temps++
-		case recording.StoredObject:
-			if keys = append(keys, e.Key); len(keys) == janitorBatch {
-				err := j.sweepObjects(ctx, keys, res)
-				keys = keys[:0]
-				return err
-			}
-		case recording.StoredParts:
-			if ids = append(ids, e.UploadID); len(ids) == janitorBatch {
-				err := j.sweepParts(ctx, ids, res)
-				ids = ids[:0]
-				return err
-			}
-		}
-		return nil
+		return ask()
 	})
-	if err != nil {
-		return fmt.Errorf("look through the storage: %w", err)
+	if err == nil {
+		err = ask()
 	}
-	return errors.Join(j.sweepObjects(ctx, keys, res), j.sweepParts(ctx, ids, res))
+	return errors.Join(err, failed)
 }
 
-func (j *Janitor) sweepObjects(ctx context.Context, keys []string, res *JanitorResult) error {
-	if len(keys) == 0 {
-		return nil
+// sweepBatch asks the ledger after the storage, so that what was recorded in between
+// is known. It returns the first failure to remove something apart from that to ask.
+func (j *Janitor) sweepBatch(ctx context.Context, batch []recording.StoredEntry, res *JanitorResult) (failed, err error) {
+	if len(batch) == 0 {
+		return nil, nil
 	}
-	known, err := j.catalog.KnownObjects(ctx, keys)
+	holdings, err := j.catalog.Holdings(ctx, batch)
 	if err != nil {
-		return fmt.Errorf("ask whose objects these are: %w", err)
+		return nil, fmt.Errorf("ask whose these are: %w", err)
 	}
-	for _, key := range keys {
-		if known[key] {
-			continue
+	for i, e := range batch {
+		switch holdings[i] {
+		case recording.HoldingKept:
+		case recording.HoldingUnknown:
+			res.Unknown++
+		default:
+			if err := j.objects.Remove(ctx, e); err != nil {
+				failed = cmp.Or(failed, err)
+				continue
+			}
+			res.count(e.Kind)
 		}
-		if err := j.objects.Delete(ctx, key); err != nil {
-			return err
-		}
-		res.Objects++
 	}
-	return nil
+	return failed, ctx.Err()
 }
 
-func (j *Janitor) sweepParts(ctx context.Context, ids []uuid.UUID, res *JanitorResult) error {
-	if len(ids) == 0 {
-		return nil
+func (r *JanitorResult) count(kind recording.StoredKind) {
+	switch kind {
+	case recording.StoredObject:
+		r.Objects++
+	case recording.StoredParts:
+		r.Parts++
+	case recording.StoredMultipart:
+		r.Multiparts++
+	case recording.StoredTemp:
+		r.Temps++
 	}
-	known, err := j.catalog.KnownUploads(ctx, ids)
-	if err != nil {
-		return fmt.Errorf("ask whose parts these are: %w", err)
-	}
-	for _, id := range ids {
-		if known[id] {
-			continue
-		}
-		if err := j.objects.Remove(ctx, recording.StoredEntry{Kind: recording.StoredParts, UploadID: id}); err != nil {
-			return err
-		}
-		res.Parts++
-	}
-	return nil
 }
 
 // purge deletes every byte of a recording or a partial upload that may be deleted.

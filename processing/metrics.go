@@ -2,6 +2,8 @@ package processing
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+
+	"reprise/recording"
 )
 
 // How a run of a stage ended, as the metrics tell it.
@@ -21,6 +23,7 @@ type metrics struct {
 	failed         *prometheus.CounterVec // by reason
 	expired        prometheus.Counter
 	rescued        prometheus.Counter
+	requeued       prometheus.Counter
 	swept          *prometheus.CounterVec // by kind
 }
 
@@ -49,14 +52,29 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		rescued: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "reprise_jobs_rescued_total", Help: "Jobs of dead workers that were taken up again.",
 		}),
+		requeued: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "reprise_jobs_requeued_total", Help: "Jobs that were missing from the queue and enqueued again.",
+		}),
 		swept: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "reprise_janitor_deleted_total", Help: "What the janitor found to belong to nobody and deleted, by kind.",
 		}, []string{"kind"}),
 	}
-	for _, c := range []prometheus.Collector{m.stageSeconds, m.retries, m.realTimeFactor, m.rejected, m.failed, m.expired, m.rescued, m.swept} {
+	for _, c := range []prometheus.Collector{m.stageSeconds, m.retries, m.realTimeFactor, m.rejected, m.failed, m.expired, m.rescued, m.requeued, m.swept} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
+}
+
+// tidied counts what the janitor did.
+func (m *metrics) tidied(res JanitorResult) {
+	m.expired.Add(float64(res.ExpiredUploads))
+	m.requeued.Add(float64(res.Requeued))
+	for kind, n := range map[recording.StoredKind]int{
+		recording.StoredObject: res.Objects, recording.StoredParts: res.Parts,
+		recording.StoredMultipart: res.Multiparts, recording.StoredTemp: res.Temps,
+	} {
+		m.swept.WithLabelValues(string(kind)).Add(float64(n))
+	}
 }

@@ -15,7 +15,10 @@
 //     after seconds; after the last attempt the recording is failed, not stuck.
 //   - Every stage has a deadline of its own, so no file holds a worker for ever.
 //   - The job of a killed worker runs again within seconds, because workers hold
-//     a lock that dies with them.
+//     a lock that dies with them. One that somebody has deleted from the queue is
+//     enqueued again by the janitor, once.
+//   - The janitor deletes nothing that a row of the database may need, or that none
+//     has ever been about.
 package processing
 
 import (
@@ -35,7 +38,8 @@ type Catalog interface {
 	Work(ctx context.Context, recordingID uuid.UUID) (recording.Work, error)
 
 	// CompleteStage, RejectRecording and FailRecording record the end of a stage.
-	// They do nothing if it is not the recording's current one any more.
+	// They do nothing if it is not the recording's current one any more. A failure
+	// for recording.ReasonStorage ends the upload too.
 	CompleteStage(ctx context.Context, recordingID uuid.UUID, stage recording.Stage, result recording.StageResult) error
 	RejectRecording(ctx context.Context, recordingID uuid.UUID, stage recording.Stage, reason recording.Reason, detail string) error
 	FailRecording(ctx context.Context, recordingID uuid.UUID, stage recording.Stage, reason recording.Reason, detail string) error
@@ -54,10 +58,12 @@ type Catalog interface {
 	Purgeable(ctx context.Context, job recording.PurgeJob) (recording.Purge, error)
 	// MarkPurged records that nothing of it is in storage any more.
 	MarkPurged(ctx context.Context, job recording.PurgeJob) error
-	// KnownObjects and KnownUploads say which keys, and the parts of which
-	// uploads, still belong to somebody.
-	KnownObjects(ctx context.Context, keys []string) (map[string]bool, error)
-	KnownUploads(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]bool, error)
+	// Holdings says what entries of the storage are to the ledger, in their order.
+	Holdings(ctx context.Context, entries []recording.StoredEntry) ([]recording.Holding, error)
+	// RequeueStages and RequeuePurges enqueue what is to be done of recordings that
+	// no job is there for, and return how many those were.
+	RequeueStages(ctx context.Context) (int, error)
+	RequeuePurges(ctx context.Context) (int, error)
 }
 
 // Objects is what processing asks of the storage; storage.Store says what the

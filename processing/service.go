@@ -46,7 +46,7 @@ type Options struct {
 	// MinDuration and MaxDuration of a recording; defaults are ffmpeg.Limits'.
 	MinDuration, MaxDuration time.Duration
 	// JanitorInterval is the time between two rounds of the janitor; default 5
-	// minutes.
+	// minutes. The storage is looked through once a day.
 	JanitorInterval time.Duration
 	// FFmpeg and FFprobe are the programs; default as found in PATH.
 	FFmpeg, FFprobe string
@@ -136,13 +136,18 @@ func (s *Service) newClient(limits ffmpeg.Limits) (*river.Client[pgx.Tx], error)
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &stageWorker{pipeline: s.pipeline, timeout: stageTimeout})
 	river.AddWorker(workers, &purgeWorker{catalog: s.o.Catalog, objects: s.o.Objects})
-	river.AddWorker(workers, &janitorWorker{janitor: NewJanitor(s.o.Catalog, s.o.Objects, s.o.Now, s.log), metrics: s.metrics})
+	janitor := NewJanitor(s.o.Catalog, s.o.Objects, s.o.Now, s.log)
+	river.AddWorker(workers, &janitorWorker{janitor: janitor, metrics: s.metrics})
+	river.AddWorker(workers, &sweepWorker{janitor: janitor, metrics: s.metrics})
 	return river.NewClient(riverpgxv5.New(s.o.Pool), &river.Config{
-		ID:                   s.clientID,
-		Logger:               s.o.Log.With(slog.String("component", "river")),
-		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: s.o.Workers}},
-		Workers:              workers,
-		PeriodicJobs:         []*river.PeriodicJob{janitorEvery(s.o.JanitorInterval)},
+		ID:      s.clientID,
+		Logger:  s.o.Log.With(slog.String("component", "river")),
+		Queues:  map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: s.o.Workers}},
+		Workers: workers,
+		PeriodicJobs: []*river.PeriodicJob{
+			janitorEvery(s.o.JanitorInterval),
+			river.NewPeriodicJob(river.PeriodicInterval(sweepAsk), sweepJob, &river.PeriodicJobOpts{ID: "sweep"}),
+		},
 		RescueStuckJobsAfter: stageTimeout + time.Hour,
 		SoftStopTimeout:      softStop,
 	})

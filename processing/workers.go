@@ -15,6 +15,14 @@ import (
 const (
 	purgeTimeout   = 10 * time.Minute
 	janitorTimeout = time.Hour
+	// sweepTimeout lets a storage be listed that answers ten requests a second, each
+	// with a thousand names, and holds hundreds of millions of objects.
+	sweepTimeout = 6 * time.Hour
+	// sweepEvery is how often the storage is looked through, which costs a request
+	// for every thousand objects. The queue remembers it, for all processes.
+	sweepEvery = 24 * time.Hour
+	// sweepAsk is how often a process asks whether it is time.
+	sweepAsk = 10 * time.Minute
 	// giveUpRetry is when giving a recording up is tried again, if even that
 	// could not be recorded.
 	giveUpRetry = 10 * time.Second
@@ -92,7 +100,7 @@ func (w *purgeWorker) Work(ctx context.Context, job *river.Job[recording.PurgeJo
 	return err
 }
 
-// janitorWorker runs the janitor's rounds.
+// janitorWorker does what the janitor does often.
 type janitorWorker struct {
 	river.WorkerDefaults[recording.JanitorJob]
 	janitor *Janitor
@@ -104,12 +112,25 @@ func (w *janitorWorker) Timeout(*river.Job[recording.JanitorJob]) time.Duration 
 }
 
 func (w *janitorWorker) Work(ctx context.Context, _ *river.Job[recording.JanitorJob]) error {
-	res, err := w.janitor.RunOnce(ctx)
-	w.metrics.expired.Add(float64(res.ExpiredUploads))
-	for kind, n := range map[recording.StoredKind]int{
-		recording.StoredObject: res.Objects, recording.StoredParts: res.Parts, recording.StoredTemp: res.Temps,
-	} {
-		w.metrics.swept.WithLabelValues(string(kind)).Add(float64(n))
+	res, err := w.janitor.Tidy(ctx)
+	w.metrics.tidied(res)
+	return err
+}
+
+// sweepWorker does what the janitor does rarely.
+type sweepWorker struct {
+	river.WorkerDefaults[recording.SweepJob]
+	janitor *Janitor
+	metrics *metrics
+}
+
+func (w *sweepWorker) Timeout(*river.Job[recording.SweepJob]) time.Duration { return sweepTimeout }
+
+func (w *sweepWorker) Work(ctx context.Context, _ *river.Job[recording.SweepJob]) error {
+	res, err := w.janitor.Sweep(ctx)
+	w.metrics.tidied(res)
+	if err != nil && stopping(ctx) {
+		return river.JobSnooze(0)
 	}
 	return err
 }
@@ -126,4 +147,15 @@ func janitorEvery(interval time.Duration) *river.PeriodicJob {
 			}},
 		}
 	}, &river.PeriodicJobOpts{ID: "janitor", RunOnStart: true})
+}
+
+// sweepJob is the sweep of a day (UTC): any of that day, a completed one too, keeps
+// another from being enqueued, unless all its attempts have failed. A server that
+// restarts often doesn't sweep for that.
+func sweepJob() (river.JobArgs, *river.InsertOpts) {
+	return recording.SweepJob{}, &river.InsertOpts{
+		MaxAttempts: 3,
+		Priority:    4,
+		UniqueOpts:  river.UniqueOpts{ByPeriod: sweepEvery},
+	}
 }

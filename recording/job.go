@@ -34,11 +34,19 @@ type PurgeJob struct {
 // Kind is the job's name in the queue.
 func (PurgeJob) Kind() string { return "purge" }
 
-// JanitorJob asks for one round of the janitor.
+// JanitorJob asks for what the janitor does often: it looks at the ledger and the
+// queue.
 type JanitorJob struct{}
 
 // Kind is the job's name in the queue.
 func (JanitorJob) Kind() string { return "janitor" }
+
+// SweepJob asks for what the janitor does rarely: it looks through the whole
+// storage.
+type SweepJob struct{}
+
+// Kind is the job's name in the queue.
+func (SweepJob) Kind() string { return "sweep" }
 
 // Work is what a stage is given: the recording and its upload with its parts, or
 // with its partial uploads and theirs.

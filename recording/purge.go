@@ -36,3 +36,19 @@ type StoredEntry struct {
 	SizeBytes   int64
 	ModifiedAt  time.Time // the latest change below it
 }
+
+// Holding says what an entry of a storage is to the ledger.
+type Holding string
+
+// The holdings of entries.
+const (
+	// HoldingKept is somebody's, or may become so: whoever has put it there may still
+	// tell the ledger.
+	HoldingKept Holding = "kept"
+	// HoldingOrphan was made for a recording or an upload of this ledger, which has no
+	// use for it and never will.
+	HoldingOrphan Holding = "orphan"
+	// HoldingUnknown has to do with nothing that this ledger has ever had: it came from
+	// somewhere else, or after the backup that the ledger was restored from.
+	HoldingUnknown Holding = "unknown"
+)

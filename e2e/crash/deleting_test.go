@@ -128,7 +128,7 @@ func TestJanitorDies(t *testing.T) {
 			w.awaitReady(p)
 			s.stop()
 			owned := len(w.digests("objects", "parts", "tmp"))
-			w.plantOrphans()
+			w.plantOrphans(p)
 			w.start("server 2", point).awaitDeath()
 			s = w.start("server 3", "")
 			w.eventually("the orphans are gone", func() bool { return len(w.digests("objects", "parts", "tmp")) <= owned })
@@ -137,18 +137,24 @@ func TestJanitorDies(t *testing.T) {
 	}
 }
 
-// plantOrphans leaves in the storage what dead servers of long ago may have.
-func (w *world) plantOrphans() {
+// plantOrphans leaves in the storage what dead servers of long ago may have of the
+// phone's recording, and lets it be the day of a sweep.
+func (w *world) plantOrphans(p *phone) {
 	w.t.Helper()
 	old := time.Now().Add(-48 * time.Hour)
-	for _, dir := range []string{
-		"objects/recordings/" + uuid.NewString(), "objects/recordings/" + uuid.NewString(), "parts/" + uuid.NewString(), "parts/" + uuid.NewString(), "tmp",
+	upload := query[uuid.UUID](w, `SELECT id FROM uploads WHERE recording_id = $1`, p.recording)
+	for _, name := range []string{
+		"objects/recordings/" + p.recording.String() + "/orphan-1", "objects/recordings/" + p.recording.String() + "/orphan-2",
+		"parts/" + upload.String() + "/1-1", "tmp/orphan",
 	} {
-		dir = filepath.Join(w.root, dir)
-		file := filepath.Join(dir, "1-1")
+		file := filepath.Join(w.root, name)
+		dir := filepath.Dir(file)
 		err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(file, []byte("orphan"), 0o600))
 		if err = errors.Join(err, os.Chtimes(file, old, old), os.Chtimes(dir, old, old)); err != nil {
 			w.t.Fatal(err)
 		}
+	}
+	if _, err := w.pool.Exec(context.Background(), `INSERT INTO river_job (kind, args, max_attempts) VALUES ('sweep', '{}', 3)`); err != nil {
+		w.t.Fatal(err)
 	}
 }
