@@ -133,7 +133,17 @@ func lockUploadOf(ctx context.Context, tx pgx.Tx, recordingID uuid.UUID) (upload
 	return u, err
 }
 
+// setUploadState gives an upload, and the partial ones of a final one, another
+// state: what a HEAD says of them, and whether they can be joined, goes with it.
 func (c *Catalog) setUploadState(ctx context.Context, tx pgx.Tx, id uuid.UUID, state recording.UploadState) error {
-	_, err := tx.Exec(ctx, `UPDATE uploads SET state = $2, epoch = epoch + 1, updated_at = $3 WHERE id = $1`, id, state, c.now())
-	return err
+	var partials []uuid.UUID
+	err := tx.QueryRow(ctx, `UPDATE uploads SET state = $2, epoch = epoch + 1, updated_at = $3 WHERE id = $1 RETURNING partial_ids`,
+		id, state, c.now()).Scan(&partials)
+	if err != nil {
+		return err
+	}
+	if state == recording.UploadStored {
+		state = recording.UploadJoined
+	}
+	return setPartials(ctx, tx, partials, state, c.now())
 }

@@ -2,7 +2,6 @@ package catalog_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -20,6 +19,9 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 	r := newRig(t)
 	ctx := t.Context()
 	done, open := r.receive(r.alice), r.create(r.alice)
+	one, other := r.partial(r.alice, true), r.partial(r.alice, true)
+	final, _, err := r.join(ctx, r.alice, other)
+	must(t, err)
 	cfg := r.pool.Config().Copy()
 	cfg.ConnConfig.RuntimeParams["enable_seqscan"] = "off"
 	cfg.MaxConns = 1 // its statistics are those of all; and no method needs a second connection while it has one
@@ -53,6 +55,7 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 			_, err := c.Holdings(ctx, []recording.StoredEntry{
 				{Kind: recording.StoredObject, Key: done.ObjectKey}, {Kind: recording.StoredParts, UploadID: done.ID},
 				{Kind: recording.StoredMultipart, Key: done.ObjectKey, MultipartID: "m"},
+				{Kind: recording.StoredObject, Key: one.ObjectKey}, {Kind: recording.StoredParts, UploadID: other.ID},
 			})
 			return err
 		},
@@ -61,13 +64,19 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 			return c.FailRecording(ctx, recording.NewID(), recording.StageStore, recording.ReasonStorage, "lost")
 		},
 		"lose":       func() error { _, err := c.LoseOriginal(ctx, recording.NewID(), "lost"); return err },
-		"expire":     func() error { _, err := c.ExpireUploads(ctx, time.Now().Add(-1000*time.Hour)); return err },
+		"expire":     func() error { _, err := c.ExpireUploads(ctx, r.clock); return err },
 		"rescue":     func() error { _, err := c.RescueJobs(ctx); return err },
 		"count jobs": func() error { _, err := c.JobCounts(ctx); return err },
 		"complete stage": func() error {
 			return c.CompleteStage(ctx, done.RecordingID, recording.StageStore, recording.StageResult{Next: recording.StageVerify})
 		},
-		"delete": func() error { return c.DeleteRecording(ctx, r.alice, done.RecordingID) },
+		"work of joined": func() error { _, err := c.Work(ctx, final.RecordingID); return err },
+		"join":           func() error { _, _, err := (&rig{Catalog: c, clock: r.clock}).join(ctx, r.alice, one); return err },
+		"store joined": func() error {
+			return c.CompleteStage(ctx, final.RecordingID, recording.StageStore, recording.StageResult{Next: recording.StageVerify})
+		},
+		"purgeable partial": func() error { _, err := c.Purgeable(ctx, recording.PurgeJob{UploadID: one.ID}); return err },
+		"delete":            func() error { return c.DeleteRecording(ctx, r.alice, done.RecordingID) },
 		"purgeable": func() error {
 			_, err := c.Purgeable(ctx, recording.PurgeJob{RecordingID: done.RecordingID})
 			return err
