@@ -17,6 +17,9 @@ const problemType = "application/problem+json"
 // retryAfterSeconds is when a client may try again what is unavailable now.
 const retryAfterSeconds = "5"
 
+// statusChecksumMismatch is of tus 1.0, checksum extension.
+const statusChecksumMismatch = 460
+
 // kind is what a code means in HTTP.
 type kind struct {
 	status int
@@ -40,6 +43,7 @@ var kinds = map[recording.Code]kind{
 	recording.CodeUploadGone:       {http.StatusGone, "Upload gone"},
 	recording.CodeProtocolVersion:  {http.StatusPreconditionFailed, "Unsupported protocol version"},
 	recording.CodeTooLarge:         {http.StatusRequestEntityTooLarge, "Too large"},
+	recording.CodeChecksum:         {statusChecksumMismatch, "Checksum mismatch"},
 	recording.CodeContentType:      {http.StatusUnsupportedMediaType, "Wrong content type"},
 	recording.CodeUnsupportedType:  {http.StatusUnsupportedMediaType, "Unsupported file type"},
 	recording.CodeNotAudio:         {http.StatusUnsupportedMediaType, "Not audio"},

@@ -46,7 +46,7 @@ func TestEveryCodeHasAStatus(t *testing.T) {
 		"invalid_request": 400, "invalid_metadata": 400, "unauthenticated": 401, "forbidden": 403, "not_found": 404,
 		"method_not_allowed": 405, "timeout": 408, "conflict": 409, "offset_mismatch": 409, "upload_taken_over": 409,
 		"client_id_conflict": 409, "upload_gone": 410, "unsupported_version": 412, "too_large": 413,
-		"invalid_content_type": 415, "unsupported_type": 415, "not_audio": 415, "invalid_range": 416,
+		"invalid_content_type": 415, "unsupported_type": 415, "not_audio": 415, "invalid_range": 416, "checksum_mismatch": 460,
 		"internal": 500, "unavailable": 503, "storage_full": 507,
 	}
 	codes := codesOf(t)

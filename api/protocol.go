@@ -16,13 +16,14 @@ func (a *API) documentUploadProtocol() {
 	id := &huma.Param{Name: "id", In: "path", Required: true, Description: "The upload's id.", Schema: &huma.Schema{Type: huma.TypeString}}
 	length := headerParam("Upload-Length", "How many bytes the file has.", false)
 	bytesBody := &huma.RequestBody{Content: map[string]*huma.MediaType{"application/offset+octet-stream": {}}}
-	offset := headers("Tus-Resumable", "Upload-Offset")
+	checksum := headerParam("Upload-Checksum", "sha1, sha256, md5 or crc32c, a space, and that checksum of the body in Base64. If it differs, none of the body counts.", false)
+	offset := headers("Tus-Resumable", "Upload-Offset", "Upload-Expires")
 
 	a.describe(huma.Operation{
 		OperationID: "describeUploads", Method: http.MethodOptions, Path: "/files/",
 		Summary: "What the upload server can do",
 		Responses: map[string]*huma.Response{"200": {
-			Description: "In the headers.", Headers: headers("Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Max-Size"),
+			Description: "In the headers.", Headers: headers("Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm"),
 		}},
 	}, nil)
 	a.describe(huma.Operation{
@@ -33,15 +34,16 @@ func (a *API) documentUploadProtocol() {
 			version, length,
 			headerParam("Upload-Defer-Length", "1, in place of Upload-Length, if the length is not known yet.", false),
 			headerParam("Upload-Metadata", "Pairs of key and Base64 value: filename, filetype, title, storyId, recordedAt (RFC 3339), language (BCP 47), sha256 (hex; checked at the end), clientId.", false),
+			checksum,
 		},
 		RequestBody: bytesBody,
 		Responses: map[string]*huma.Response{"201": {
 			Description: "Location is where to send the bytes, Reprise-Recording the id of the recording.",
-			Headers:     headers("Tus-Resumable", "Location", "Reprise-Recording", "Upload-Offset"),
+			Headers:     headers("Tus-Resumable", "Location", "Reprise-Recording", "Upload-Offset", "Upload-Expires"),
 		}},
 	}, []recording.Code{
 		recording.CodeInvalidRequest, recording.CodeInvalidMetadata, recording.CodeProtocolVersion, recording.CodeClientIDConflict, recording.CodeTooLarge,
-		recording.CodeUnsupportedType, recording.CodeNotAudio, recording.CodeContentType, recording.CodeStorageFull,
+		recording.CodeUnsupportedType, recording.CodeNotAudio, recording.CodeContentType, recording.CodeChecksum, recording.CodeStorageFull,
 	})
 	a.describe(huma.Operation{
 		OperationID: "getUploadOffset", Method: http.MethodHead, Path: "/files/{id}",
@@ -50,19 +52,19 @@ func (a *API) documentUploadProtocol() {
 		Parameters:  []*huma.Param{id, version},
 		Responses: map[string]*huma.Response{"200": {
 			Description: "In the headers.",
-			Headers:     headers("Tus-Resumable", "Upload-Offset", "Upload-Length", "Upload-Defer-Length", "Upload-Metadata"),
+			Headers:     headers("Tus-Resumable", "Upload-Offset", "Upload-Length", "Upload-Defer-Length", "Upload-Metadata", "Upload-Expires"),
 		}},
 	}, []recording.Code{recording.CodeNotFound, recording.CodeUploadGone, recording.CodeProtocolVersion})
 	a.describe(huma.Operation{
 		OperationID: "appendToUpload", Method: http.MethodPatch, Path: "/files/{id}",
 		Summary:     "Send bytes",
 		Description: "Bytes that arrived stay safe when the connection breaks; ask for the offset with HEAD and go on from there. With the file's last byte the recording becomes received.",
-		Parameters:  []*huma.Param{id, version, headerParam("Upload-Offset", "Where these bytes begin: exactly the upload's offset.", true), length},
+		Parameters:  []*huma.Param{id, version, headerParam("Upload-Offset", "Where these bytes begin: exactly the upload's offset.", true), length, checksum},
 		RequestBody: bytesBody,
 		Responses:   map[string]*huma.Response{"204": {Description: "Every byte up to Upload-Offset is safe.", Headers: offset}},
 	}, []recording.Code{
 		recording.CodeInvalidRequest, recording.CodeNotFound, recording.CodeTimeout, recording.CodeOffsetMismatch, recording.CodeTakenOver, recording.CodeUploadGone,
-		recording.CodeProtocolVersion, recording.CodeTooLarge, recording.CodeContentType, recording.CodeNotAudio, recording.CodeStorageFull,
+		recording.CodeProtocolVersion, recording.CodeTooLarge, recording.CodeContentType, recording.CodeNotAudio, recording.CodeChecksum, recording.CodeStorageFull,
 	})
 	a.describe(huma.Operation{
 		OperationID: "terminateUpload", Method: http.MethodDelete, Path: "/files/{id}",

@@ -100,11 +100,11 @@ func crossOrigin(origins []string, next http.Handler) http.Handler {
 		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPatch, http.MethodDelete},
 		AllowedHeaders: []string{
 			"Authorization", "Content-Type", "If-Match", "If-None-Match", "If-Range", "Range", "X-Request-ID",
-			"Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata", "Upload-Defer-Length", "Upload-Concat",
+			"Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata", "Upload-Defer-Length", "Upload-Concat", "Upload-Checksum",
 		},
 		ExposedHeaders: []string{
-			"Location", "Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Max-Size",
-			"Upload-Offset", "Upload-Length", "Upload-Metadata", "Upload-Defer-Length", "Upload-Concat", "Reprise-Recording",
+			"Location", "Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm",
+			"Upload-Offset", "Upload-Length", "Upload-Metadata", "Upload-Defer-Length", "Upload-Concat", "Upload-Expires", "Reprise-Recording",
 			"Content-Range", "Content-Disposition", "ETag", "Retry-After", "X-Request-ID",
 		},
 		MaxAge: int((10 * time.Minute).Seconds()),

@@ -139,7 +139,7 @@ func TestEpochs(t *testing.T) {
 	commit := func(epoch, from, to int64) error {
 		return r.CommitChunk(ctx, recording.Chunk{
 			UploadID: u.ID, Epoch: epoch, From: from, To: to,
-			Parts: []recording.Part{{Number: 1, Size: to, Ref: fmt.Sprint(epoch)}}, ExpiresAt: r.clock,
+			Parts: []recording.Part{{Number: 1, Size: to, Ref: fmt.Sprint(epoch)}}, ExpiresAt: r.clock.Add(time.Hour),
 		})
 	}
 	if err := commit(first.Epoch, 0, 5); recording.CodeOf(err) != recording.CodeTakenOver {
@@ -408,7 +408,7 @@ func TestDeletedFreesClientID(t *testing.T) {
 	}
 	u, _, err := r.AcquireUpload(ctx, first.ID, recording.Claim{Write: true})
 	must(t, err)
-	must(t, r.CommitChunk(ctx, recording.Chunk{UploadID: u.ID, Epoch: u.Epoch, To: 10, ExpiresAt: r.clock, Receipt: r.receipt(u)}))
+	must(t, r.CommitChunk(ctx, recording.Chunk{UploadID: u.ID, Epoch: u.Epoch, To: 10, ExpiresAt: r.clock.Add(time.Hour), Receipt: r.receipt(u)}))
 	must(t, r.DeleteRecording(ctx, r.alice, first.RecordingID))
 	if again := create(); again.ID == first.ID {
 		t.Error("the client id still names the deleted recording's upload")

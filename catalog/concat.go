@@ -43,7 +43,7 @@ func (c *Catalog) JoinUploads(ctx context.Context, n recording.NewUpload, decide
 		return u, created && err == nil, err
 	}
 	u, free, err := c.takenBy(ctx, n)
-	if free {
+	if free && err == nil {
 		return c.JoinUploads(ctx, n, decide)
 	}
 	return u, false, err

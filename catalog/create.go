@@ -26,17 +26,18 @@ func (c *Catalog) CreateUpload(ctx context.Context, n recording.NewUpload) (u re
 		return u, err == nil, err
 	}
 	u, free, err := c.takenBy(ctx, n)
-	if free {
+	if free && err == nil {
 		return c.CreateUpload(ctx, n)
 	}
 	return u, false, err
 }
 
-// takenBy returns the upload that has n's ClientID, unless it has just ended.
+// takenBy returns the upload that has n's ClientID, unless that is free by now: it
+// has just ended, or has expired, which is written here.
 func (c *Catalog) takenBy(ctx context.Context, n recording.NewUpload) (u recording.Upload, free bool, err error) {
 	u, err = c.FindUploadByClientID(ctx, n.OwnerID, n.ClientID)
 	if errors.Is(err, recording.ErrNotFound) {
-		return u, true, nil
+		return u, true, c.expireClientID(ctx, n.OwnerID, n.ClientID)
 	}
 	return u, false, err
 }

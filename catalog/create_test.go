@@ -2,6 +2,7 @@ package catalog_test
 
 import (
 	"testing"
+	"time"
 
 	"reprise/recording"
 )
@@ -16,7 +17,7 @@ func TestCreateWhileDeleting(t *testing.T) {
 		length := int64(10)
 		u, _, err := r.CreateUpload(ctx, recording.NewUpload{
 			UploadID: recording.NewID(), RecordingID: recording.NewID(), OwnerID: r.alice, ClientID: "x", Length: &length,
-			ObjectKey: "recordings/" + recording.NewID().String(), ExpiresAt: r.clock, Metadata: map[string]string{},
+			ObjectKey: "recordings/" + recording.NewID().String(), ExpiresAt: r.clock.Add(time.Hour), Metadata: map[string]string{},
 		})
 		return u, err
 	}

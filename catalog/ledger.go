@@ -53,15 +53,17 @@ func (c *Catalog) FindUpload(ctx context.Context, owner, id uuid.UUID) (recordin
 	return oneUpload(ctx, c.pool, `SELECT `+uploadColumns+` FROM uploads u WHERE u.owner_id = $1 AND u.id = $2`, owner, id)
 }
 
-// FindUploadByClientID returns the owner's living upload of this client id.
+// FindUploadByClientID returns the owner's living upload of this client id, which
+// is not one that has expired.
 func (c *Catalog) FindUploadByClientID(ctx context.Context, owner uuid.UUID, clientID string) (recording.Upload, error) {
 	return oneUpload(ctx, c.pool, `SELECT `+uploadColumns+` FROM uploads u
-		WHERE u.owner_id = $1 AND u.client_id = $2 AND u.state IN ('receiving', 'received', 'stored')`, owner, clientID)
+		WHERE u.owner_id = $1 AND u.client_id = $2
+		AND u.state IN ('receiving', 'received', 'stored') AND NOT (u.expires_at <= $3 AND (`+unfinished+` OR `+unjoined+`))`, owner, clientID, c.now())
 }
 
 // AcquireUpload takes the upload over: its epoch rises, so commits of whoever
-// held it before are refused. An upload that takes no more bytes, or that a
-// writer claims at another offset than the committed one, is not acquired and
+// held it before are refused. An upload that takes no more bytes or has expired, or
+// that a writer claims at another offset than the committed one, is not acquired and
 // returned as it is. The WriterOpen and PartNumber it returns are those of before;
 // for a writer the first is set from now on, until a commit of its epoch closes it,
 // and the second is raised by the numbers that the writer may use.
@@ -69,7 +71,7 @@ func (c *Catalog) AcquireUpload(ctx context.Context, id uuid.UUID, claim recordi
 	u, err = oneUpload(ctx, c.pool, `
 		WITH before AS MATERIALIZED (
 			SELECT id, writer_open, part_number FROM uploads
-			WHERE id = $1 AND state = 'receiving' AND (NOT $2 OR committed_offset = $3) FOR UPDATE
+			WHERE id = $1 AND state = 'receiving' AND expires_at > $5 AND (NOT $2 OR committed_offset = $3) FOR UPDATE
 		), u AS (
 			UPDATE uploads SET epoch = epoch + 1, writer_open = uploads.writer_open OR $2,
 				part_number = uploads.part_number + CASE WHEN $2 THEN $4 ELSE 0 END
@@ -78,7 +80,7 @@ func (c *Catalog) AcquireUpload(ctx context.Context, id uuid.UUID, claim recordi
 				epoch, before.writer_open, hash_state, head, multipart_id, before.part_number, segmented, partial, final_id, partial_ids,
 				created_at, updated_at, expires_at
 		)
-		SELECT `+uploadColumns+` FROM u`, id, claim.Write, claim.Offset, recording.PartWindow)
+		SELECT `+uploadColumns+` FROM u`, id, claim.Write, claim.Offset, recording.PartWindow, c.now())
 	if errors.Is(err, recording.ErrNotFound) {
 		u, err = oneUpload(ctx, c.pool, `SELECT `+uploadColumns+` FROM uploads u WHERE u.id = $1`, id)
 		return u, false, err
@@ -87,7 +89,8 @@ func (c *Catalog) AcquireUpload(ctx context.Context, id uuid.UUID, claim recordi
 }
 
 // moveOffset is a commit in one statement. No row means that the writer's time
-// is over: another epoch, another offset, or an upload that takes no bytes. A
+// is over: another epoch, another offset, or an upload that takes no bytes, one
+// that has expired among them: clients have been told so, and it stays so. A
 // partial upload is received with its last byte; of others the receipt says so.
 const moveOffset = `
 	WITH moved AS (
@@ -96,7 +99,7 @@ const moveOffset = `
 			part_number = $15,
 			segmented = segmented OR $16, object_key = coalesce(nullif($17, ''), object_key),
 			state = CASE WHEN partial AND length = $4 THEN 'received' ELSE state END
-		WHERE id = $1 AND epoch = $2 AND committed_offset = $3 AND state = 'receiving'
+		WHERE id = $1 AND epoch = $2 AND committed_offset = $3 AND state = 'receiving' AND expires_at > $9
 		RETURNING id
 	), written AS (
 		INSERT INTO upload_parts (upload_id, number, size, ref, inline)
@@ -154,7 +157,7 @@ func (c *Catalog) DeclareLength(ctx context.Context, id uuid.UUID, epoch, length
 		tag, err := tx.Exec(ctx, `
 			UPDATE uploads SET length = $3, updated_at = $4,
 				state = CASE WHEN partial AND committed_offset = $3 THEN 'received' ELSE state END
-			WHERE id = $1 AND epoch = $2 AND length IS NULL AND committed_offset <= $3 AND state = 'receiving'`,
+			WHERE id = $1 AND epoch = $2 AND length IS NULL AND committed_offset <= $3 AND state = 'receiving' AND expires_at > $4`,
 			id, epoch, length, c.now())
 		if err != nil {
 			return err

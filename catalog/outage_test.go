@@ -45,7 +45,7 @@ func throughNetwork(t *testing.T, r *rig) (*catalog.Catalog, *network) {
 	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
 	must(t, err)
 	t.Cleanup(pool.Close)
-	c, err := catalog.New(catalog.Options{Pool: pool})
+	c, err := catalog.New(catalog.Options{Pool: pool, Now: func() time.Time { return r.clock }})
 	must(t, err)
 	return c, n
 }
@@ -108,7 +108,7 @@ func TestConnectionCut(t *testing.T) {
 	_, err = tx.Exec(ctx, `SELECT FROM uploads WHERE id = $1 FOR UPDATE`, u.ID)
 	must(t, err)
 	done := make(chan error, 1)
-	go func() { done <- c.CommitChunk(ctx, recording.Chunk{UploadID: u.ID, ExpiresAt: r.clock}) }()
+	go func() { done <- c.CommitChunk(ctx, recording.Chunk{UploadID: u.ID, ExpiresAt: r.clock.Add(time.Hour)}) }()
 	for r.count(`SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT granted AND a.datname = current_database()`) == 0 {
 		time.Sleep(5 * time.Millisecond)
 	}

@@ -70,6 +70,26 @@ func (c *Catalog) expireSome(ctx context.Context, which string, now time.Time) (
 	return len(list), nil
 }
 
+// expireClientID ends the owner's upload of this client id if it has expired, so
+// that the client id is free before the janitor comes.
+func (c *Catalog) expireClientID(ctx context.Context, owner uuid.UUID, clientID string) error {
+	now := c.now()
+	return c.inTx(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `
+			UPDATE uploads SET state = 'expired', epoch = epoch + 1, updated_at = $1
+			WHERE owner_id = $2 AND client_id = $3 AND expires_at <= $1 AND (`+unfinished+` OR `+unjoined+`)
+			RETURNING id, owner_id, recording_id`, now, owner, clientID)
+		if err != nil {
+			return err
+		}
+		list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[expired])
+		if err != nil {
+			return err
+		}
+		return c.deleteExpired(ctx, tx, list, now)
+	})
+}
+
 func (c *Catalog) deleteExpired(ctx context.Context, tx pgx.Tx, list []expired, now time.Time) error {
 	for _, x := range list {
 		if x.RecordingID == nil {

@@ -19,6 +19,7 @@ const (
 	CodeConflict         Code = "conflict"             // the state it is in does not allow this
 	CodeOffsetMismatch   Code = "offset_mismatch"      // Upload-Offset is not the upload's offset
 	CodeTakenOver        Code = "upload_taken_over"    // another request has taken the upload over
+	CodeChecksum         Code = "checksum_mismatch"    // a request's bytes are not those that its checksum is of
 	CodeClientIDConflict Code = "client_id_conflict"   // this clientId names an upload of another length
 	CodeUploadGone       Code = "upload_gone"          // terminated or expired
 	CodeProtocolVersion  Code = "unsupported_version"  // Tus-Resumable is missing or not 1.0.0

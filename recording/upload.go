@@ -95,6 +95,18 @@ type Upload struct {
 // Complete reports whether every byte of the upload has been acknowledged.
 func (u Upload) Complete() bool { return u.State.Complete() }
 
+// Expired reports whether the upload has come to its end at now because nothing
+// was done with it for too long, whether or not the ledger says so already.
+func (u Upload) Expired(now time.Time) bool {
+	return u.State == UploadExpired || u.Expires() && !now.Before(u.ExpiresAt)
+}
+
+// Expires reports whether the upload ends at ExpiresAt if nothing happens before.
+// A partial one does until it is joined, complete or not.
+func (u Upload) Expires() bool {
+	return u.State == UploadReceiving || u.Partial && u.FinalID == uuid.Nil && u.State == UploadReceived
+}
+
 // Part is a piece of an upload as its storage keeps it: what it is, only the
 // storage knows.
 type Part struct {

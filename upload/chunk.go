@@ -79,6 +79,11 @@ type appender struct {
 	head       []byte               // the first bytes, while their format is not decided
 	sniffing   bool
 	lastCommit time.Time
+
+	// While a checksum is pending nothing is committed, and no verdict is passed on
+	// bytes that may be damaged.
+	check    *checksum
+	notAudio bool // the first bytes say so
 }
 
 // mark is the state of the digest at an offset.
@@ -92,7 +97,7 @@ func newAppender(u *upload) (*appender, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &appender{u: u, digest: digester{hash: digest}, at: u.row.Offset, lastCommit: u.s.o.Now()}
+	a := &appender{u: u, digest: digester{hash: digest}, at: u.row.Offset, lastCommit: u.s.o.Now(), check: u.req.check}
 	// Undecided as long as every byte so far is kept in Head.
 	a.sniffing = int64(len(u.row.Head)) == u.row.Offset && !u.row.Partial
 	a.head = u.row.Head
@@ -134,9 +139,10 @@ func (a *appender) copy(ctx context.Context, src io.Reader) error {
 		}
 		switch {
 		case errors.Is(piece.err, io.EOF):
-			return a.commit(ctx, true)
+			return a.finish(ctx)
 		case piece.err != nil: // tusd's reader gives no other; it keeps the cause to itself
-			return errors.Join(piece.err, a.commit(ctx, true))
+			return errors.Join(piece.err, a.finish(ctx))
+		case a.check != nil:
 		case a.u.s.o.Now().Sub(a.lastCommit) >= commitInterval:
 			if err := a.commit(ctx, false); err != nil {
 				return err
@@ -145,16 +151,38 @@ func (a *appender) copy(ctx context.Context, src io.Reader) error {
 	}
 }
 
+// finish commits what has come, unless it is known or may be that it is not what
+// the client has sent: then the writer is closed as it is, and the ledger goes on
+// as if it had never been (its multipart numbers stay used).
+func (a *appender) finish(ctx context.Context) error {
+	if a.check != nil {
+		if !a.u.req.body.complete() {
+			return nil // tusd knows why, and answers
+		}
+		if !a.check.matches() {
+			return errChecksum
+		}
+		a.check = nil
+		if a.notAudio {
+			return a.refuse(ctx)
+		}
+	}
+	return a.commit(ctx, true)
+}
+
 // idle returns how long to wait for more bytes before what there is gets
 // committed; 0 is for ever.
 func (a *appender) idle() time.Duration {
-	if a.at == a.u.row.Offset {
+	if a.at == a.u.row.Offset || a.check != nil {
 		return 0
 	}
 	return commitInterval
 }
 
 func (a *appender) append(ctx context.Context, p []byte) error {
+	if a.check != nil {
+		a.check.hash.Write(p)
+	}
 	if a.sniffing && len(p) > 0 {
 		// While bytes are undecided they are few; that the last of them decide is
 		// seen at the commit.
@@ -172,6 +200,9 @@ func (a *appender) append(ctx context.Context, p []byte) error {
 	for len(p) > 0 {
 		room := a.writer.Room()
 		if room == 0 {
+			if a.check != nil {
+				return recording.Errorf(recording.CodeTooLarge, "A request with Upload-Checksum can't have that many bytes; send fewer in each.")
+			}
 			if err := a.flushAll(ctx); err != nil {
 				return err
 			}
@@ -226,6 +257,15 @@ func (a *appender) sniff(ctx context.Context, p []byte, last bool) error {
 	if audio {
 		return nil
 	}
+	if a.check != nil {
+		a.notAudio = true
+		return nil
+	}
+	return a.refuse(ctx)
+}
+
+// refuse ends an upload that is not audio.
+func (a *appender) refuse(ctx context.Context) error {
 	const detail = "The first bytes are not those of an audio format that is accepted."
 	if err := a.u.s.o.Ledger.RefuseUpload(ctx, a.u.row.ID, a.u.row.Epoch, recording.ReasonNotAudio, detail); err != nil {
 		return err
@@ -312,6 +352,7 @@ func (a *appender) move(ctx context.Context, ch recording.Chunk) error {
 	}
 	failpoint.Hit("patch.committed")
 	row.Offset, row.PartNumber = ch.To, max(row.PartNumber, ch.PartNumber-recording.PartWindow)
+	row.ExpiresAt = ch.ExpiresAt
 	if complete {
 		failpoint.Hit("patch.received")
 		row.State = recording.UploadReceived

@@ -20,15 +20,25 @@ import (
 type request struct {
 	owner uuid.UUID
 	claim recording.Claim
-	host  string // what the client calls this server
+	check *checksum // that the client says its bytes have; nil without
+	host  string    // what the client calls this server
 	in    http.Header
 	w     http.ResponseWriter
 
 	admission recording.Admission // of a creation
 	upload    recording.Upload    // as the lock found it
+	current   *upload             // what tusd works with; nil before it has it
 	failure   error               // what to answer with: see fail
 
 	body *interruptibleBody
+}
+
+// row returns what the request knows of its upload by now, false for nothing.
+func (req *request) row() (recording.Upload, bool) {
+	if req.current != nil {
+		return req.current.row, true
+	}
+	return req.upload, req.upload.ID != uuid.Nil
 }
 
 type requestKey struct{}
@@ -56,13 +66,17 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 		return recording.Errorf(recording.CodeMethodNotAllowed, "%s is not a method of this resource.", r.Method)
 	}
 	if r.Method == http.MethodOptions {
-		s.tus.Middleware(http.NotFoundHandler()).ServeHTTP(w, r)
+		s.tus.Middleware(http.NotFoundHandler()).ServeHTTP(&optionsWriter{w}, r)
 		return nil
 	}
 	if err := checkVersion(w, r); err != nil {
 		return err
 	}
 	if err := unifyHeader(r.Header); err != nil {
+		return err
+	}
+	check, err := checksumOf(r.Header)
+	if err != nil {
 		return err
 	}
 	principal, ok := auth.FromContext(r.Context())
@@ -72,6 +86,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 	req := &request{
 		owner: principal.UserID,
 		claim: claimOf(r),
+		check: check,
 		host:  r.Host,
 		in:    r.Header,
 		w:     w,
@@ -86,7 +101,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		if err := checkAlive(u); err != nil {
+		if err := s.checkAlive(u); err != nil {
 			return err
 		}
 	}
@@ -159,7 +174,7 @@ func unifyHeader(h http.Header) error {
 	if metadata := h.Values("Upload-Metadata"); len(metadata) > 1 {
 		h.Set("Upload-Metadata", strings.Join(metadata, ","))
 	}
-	for _, name := range []string{"Upload-Offset", "Upload-Length", "Upload-Defer-Length", "Upload-Concat"} {
+	for _, name := range []string{"Upload-Offset", "Upload-Length", "Upload-Defer-Length", "Upload-Concat", "Upload-Checksum"} {
 		if len(h.Values(name)) > 1 {
 			return recording.Errorf(recording.CodeInvalidRequest, "There is more than one %s header; send one.", name)
 		}
@@ -168,14 +183,15 @@ func unifyHeader(h http.Header) error {
 }
 
 // checkAlive answers for an upload that ended without success.
-func checkAlive(u recording.Upload) error {
+func (s *Server) checkAlive(u recording.Upload) error {
+	if u.Expired(s.o.Now()) {
+		return recording.Errorf(recording.CodeUploadGone, "This upload has expired.")
+	}
 	switch u.State {
 	case recording.UploadRefused:
 		return recording.Errorf(recording.CodeUploadGone, "This upload was refused: its content is not audio.")
 	case recording.UploadTerminated:
 		return recording.Errorf(recording.CodeUploadGone, "This upload was terminated.")
-	case recording.UploadExpired:
-		return recording.Errorf(recording.CodeUploadGone, "This upload has expired.")
 	case recording.UploadFailed:
 		return recording.Errorf(recording.CodeUploadGone, "Bytes of this upload were lost on the server; start it again.")
 	}
@@ -192,6 +208,7 @@ type interruptibleBody struct {
 	mu    sync.Mutex
 	cause *recording.Error
 	ended bool
+	whole bool
 }
 
 // interrupt makes the current and every later Read fail, until the body has
@@ -239,9 +256,23 @@ func (b *interruptibleBody) interrupted() *recording.Error {
 	return b.cause
 }
 
+// complete reports whether the body was read to the end that its client gave it.
+// tusd's reader ends in the same way when the connection breaks.
+func (b *interruptibleBody) complete() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.whole
+}
+
 func (b *interruptibleBody) Read(p []byte) (int, error) {
 	if cause := b.interrupted(); cause != nil {
 		return 0, cause
 	}
-	return b.ReadCloser.Read(p)
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		b.mu.Lock()
+		b.whole = true
+		b.mu.Unlock()
+	}
+	return n, err
 }

@@ -63,6 +63,8 @@ func (l *lock) Lock(ctx context.Context, _ func()) error {
 	}
 	switch {
 	case !req.claim.Write:
+	case u.Expired(l.s.o.Now()): // since the request was let in
+		return req.fail(l.s.checkAlive(u))
 	case !acquired && u.State == recording.UploadReceiving:
 		// Its epoch is somebody else's, even if the offset fits by now.
 		return handler.ErrMismatchOffset

@@ -40,6 +40,9 @@ func (w *problemWriter) WriteHeader(status int) {
 	if w.req.body.interrupted() != nil {
 		w.Header().Set("Connection", "close")
 	}
+	if u, ok := w.req.row(); ok && u.Expires() && w.r.Method != http.MethodDelete {
+		w.Header().Set("Upload-Expires", u.ExpiresAt.UTC().Format(http.TimeFormat))
+	}
 	if status < 400 {
 		w.ResponseWriter.WriteHeader(status)
 		return
@@ -77,6 +80,18 @@ func headError(status int) error {
 		return recording.ErrNotFound
 	}
 	return recording.Errorf(recording.CodeUnavailable, "The upload can't be looked up right now; try again.")
+}
+
+// optionsWriter adds to what tusd says of itself what is done without it.
+type optionsWriter struct{ http.ResponseWriter }
+
+func (w *optionsWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *optionsWriter) WriteHeader(status int) {
+	h := w.Header()
+	h.Set("Tus-Extension", h.Get("Tus-Extension")+",checksum,expiration")
+	h.Set("Tus-Checksum-Algorithm", checksumAlgorithms)
+	w.ResponseWriter.WriteHeader(status)
 }
 
 // tusdError says in our words what tusd means by its code.

@@ -63,6 +63,7 @@ func (s *Server) repeatedCreate(req *request, u recording.Upload) error {
 	// The body of creation-with-upload is what the server has already. A client
 	// that is still sending it would not see an answer on a closed connection.
 	req.body.discard(s.o.MaxSizeBytes, s.o.ReadTimeout)
+	req.current = &upload{s: s, req: req, row: u}
 	return handler.Error{
 		ErrorCode: "REPEATED_CREATE",
 		HTTPResponse: handler.HTTPResponse{
@@ -141,7 +142,8 @@ func (st store) NewUpload(ctx context.Context, info handler.FileInfo) (handler.U
 	if !u.Partial {
 		req.w.Header().Set("Reprise-Recording", u.RecordingID.String())
 	}
-	return &upload{s: s, req: req, row: u, fresh: true}, nil
+	req.current = &upload{s: s, req: req, row: u, fresh: true}
+	return req.current, nil
 }
 
 // newUpload is a new upload as far as every kind of it is the same.
@@ -165,10 +167,11 @@ func (st store) GetUpload(ctx context.Context, id string) (handler.Upload, error
 	if req.upload.ID.String() != id {
 		return nil, req.fail(recording.ErrNotFound)
 	}
-	if err := checkAlive(req.upload); err != nil {
+	if err := st.s.checkAlive(req.upload); err != nil {
 		return nil, req.fail(err)
 	}
-	return &upload{s: st.s, req: req, row: req.upload}, nil
+	req.current = &upload{s: st.s, req: req, row: req.upload}
+	return req.current, nil
 }
 
 func (store) AsTerminatableUpload(u handler.Upload) handler.TerminatableUpload { return u.(*upload) }

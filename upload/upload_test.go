@@ -496,7 +496,7 @@ func TestProtocol(t *testing.T) {
 	a := r.do(http.MethodOptions, files, nil)
 	for name, want := range map[string]string{
 		"Tus-Version": "1.0.0", "Tus-Max-Size": strconv.Itoa(maxSize),
-		"Tus-Extension": "creation,creation-with-upload,termination,concatenation,creation-defer-length",
+		"Tus-Extension": "creation,creation-with-upload,termination,concatenation,creation-defer-length,checksum,expiration",
 	} {
 		if got := a.header.Get(name); got != want {
 			t.Errorf("OPTIONS says %s: %q, want %q", name, got, want)
