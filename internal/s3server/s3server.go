@@ -77,7 +77,8 @@ func programs() []program {
 			args := []string{"--port", address, "--health", "/health", "--keep-alive", "--quiet", "posix", "--sidecar", meta, data}
 			return args, []string{"ROOT_ACCESS_KEY=" + AccessKey, "ROOT_SECRET_KEY=" + SecretKey}, err
 		}},
-		{"minio", "/minio/health/ready", func(dir, address string) ([]string, []string, error) {
+		// MinIO's /minio/health/ready answers before it takes requests.
+		{"minio", "/minio/health/cluster", func(dir, address string) ([]string, []string, error) {
 			data, certs := filepath.Join(dir, "data"), filepath.Join(dir, "certs")
 			err := errors.Join(os.MkdirAll(data, 0o700), os.MkdirAll(certs, 0o700))
 			args := []string{"server", "--quiet", "--address", address, "--certs-dir", certs, data}

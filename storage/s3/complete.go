@@ -97,15 +97,6 @@ func (s *Store) head(ctx context.Context, name string) (*s3.HeadObjectOutput, er
 	return out, nil
 }
 
-// size returns the size of the object of this name.
-func (s *Store) size(ctx context.Context, name string) (int64, error) {
-	out, err := s.head(ctx, name)
-	if err != nil {
-		return 0, err
-	}
-	return aws.ToInt64(out.ContentLength), nil
-}
-
 func pause(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):

@@ -28,6 +28,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 )
 
 // Options say where a Store keeps its bytes and what it may use.
@@ -64,6 +65,10 @@ type Store struct {
 	log     *slog.Logger
 	metrics *metrics
 	timeout time.Duration // attemptTimeout, but in tests
+
+	memory     *memory
+	pools      pools
+	inlineRate *rate.Limiter
 }
 
 // New returns the store at a location. It sends no request; Check does.
@@ -71,11 +76,17 @@ func New(ctx context.Context, o Options) (*Store, error) {
 	if o.Location.Bucket == "" {
 		return nil, errors.New("s3: no bucket")
 	}
-	m, err := newMetrics(o.Metrics)
+	memory := newMemory(o.MemoryBytes)
+	m, err := newMetrics(o.Metrics, memory)
 	if err != nil {
 		return nil, fmt.Errorf("s3: register metrics: %w", err)
 	}
-	s := &Store{o: o, http: o.HTTPClient, log: o.Log.With("component", "s3"), metrics: m, timeout: attemptTimeout}
+	s := &Store{
+		o: o, http: o.HTTPClient, log: o.Log.With("component", "s3"), metrics: m, timeout: attemptTimeout,
+		memory: memory,
+		// A burst is what comes in one second.
+		inlineRate: rate.NewLimiter(rate.Limit(o.InlineRate), int(o.InlineRate)),
+	}
 	if s.http == nil {
 		s.http = newHTTPClient()
 	}

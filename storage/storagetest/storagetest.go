@@ -61,6 +61,25 @@ func (l *Ledger) keep(id uuid.UUID, part recording.Part) {
 	l.parts[id][part.Number] = slices.Clone(part.Inline)
 }
 
+// drop forgets the bytes of parts that were dropped.
+func (l *Ledger) drop(id uuid.UUID, numbers []int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, number := range numbers {
+		delete(l.parts[id], number)
+	}
+}
+
+// bytes returns how many bytes of an upload the ledger has.
+func (l *Ledger) bytes(id uuid.UUID) (n int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, part := range l.parts[id] {
+		n += int64(len(part))
+	}
+	return n
+}
+
 // InlineParts returns the bytes of an upload's inline parts.
 func (l *Ledger) InlineParts(_ context.Context, id uuid.UUID, numbers []int) ([][]byte, error) {
 	l.mu.Lock()
@@ -160,6 +179,7 @@ func (u *upload) record(flushed recording.Flushed) {
 	u.row.Parts = slices.DeleteFunc(u.row.Parts, func(part recording.Part) bool {
 		return slices.Contains(flushed.Dropped, part.Number)
 	})
+	u.ledger.drop(u.row.ID, flushed.Dropped)
 	u.row.MultipartID = cmp.Or(flushed.MultipartID, u.row.MultipartID)
 	u.row.ObjectKey = cmp.Or(flushed.ObjectKey, u.row.ObjectKey)
 	u.row.Segmented = u.row.Segmented || flushed.Segmented
@@ -168,6 +188,9 @@ func (u *upload) record(flushed recording.Flushed) {
 		u.Fatalf("the parts have %d bytes, flushed are %d: %+v", got, flushed.Offset, u.row.Parts)
 	}
 }
+
+// outsideLedger is how many committed bytes of the upload the storage itself has.
+func (u *upload) outsideLedger() int64 { return size(u.row.Parts) - u.ledger.bytes(u.row.ID) }
 
 // send is a whole request: it writes and commits chunks with one writer.
 func (u *upload) send(adopt bool, chunks ...[]byte) {
@@ -184,19 +207,6 @@ func (s *suite) close(c io.Closer) {
 	if err := c.Close(); err != nil {
 		s.Fatalf("Close: %v", err)
 	}
-}
-
-// inLedger reports whether the ledger itself has the upload's bytes, so that there
-// are none in storage.
-func (u *upload) inLedger() bool {
-	u.ledger.mu.Lock()
-	defer u.ledger.mu.Unlock()
-	for _, part := range u.row.Parts {
-		if _, ok := u.ledger.parts[u.row.ID][part.Number]; !ok {
-			return false
-		}
-	}
-	return true
 }
 
 // assemble assembles the upload and compares the object with its content.

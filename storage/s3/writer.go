@@ -1,0 +1,307 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"reprise/recording"
+)
+
+var (
+	errClosed = errors.New("s3: the writer is closed")
+	errRoom   = errors.New("s3: more is written than there is room for")
+)
+
+const (
+	// parallelParts is how many requests of one writer are under way at once.
+	parallelParts = 4
+	// maxNumber is the highest number of a part that writers use. S3 has 10,000; the
+	// rest is Assemble's.
+	maxNumber = 9_990
+	// plannedParts is how many parts a huge upload is cut into, so that most numbers
+	// are left for those that are lost to unclean ends.
+	plannedParts = 4_000
+)
+
+// NewWriter implements storage.Store. It sends no request. The writer lives as
+// long as ctx.
+func (s *Store) NewWriter(ctx context.Context, u recording.Upload) (recording.PartWriter, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	l, err := layoutOf(u.Parts)
+	if err != nil {
+		return nil, err
+	}
+	if l.object {
+		return nil, errors.New("s3: the upload is an object already")
+	}
+	w := &writer{
+		s: s, id: u.ID, epoch: u.Epoch, length: u.Length, objectKey: u.ObjectKey,
+		partSize: s.partSizeFor(l, u.Length), base: l.base, tail: l.tail, flushed: l.size, paced: l.size,
+		number: 1, reserved: int32(u.PartNumber), tried: int32(u.PartNumber),
+		limit: int32(u.PartNumber) + recording.PartWindow,
+	}
+	if len(u.Parts) > 0 {
+		w.number = u.Parts[len(u.Parts)-1].Number + 1
+	}
+	w.ctx, w.cancel = context.WithCancelCause(ctx)
+	w.group.SetLimit(parallelParts)
+	name := s.objectName(u.ObjectKey)
+	w.begin = sync.OnceValues(func() (multipart, error) {
+		if u.MultipartID != "" {
+			return multipart{name, u.MultipartID}, nil
+		}
+		id, err := s.begin(w.ctx, name)
+		return multipart{name, id}, err
+	})
+	return w, nil
+}
+
+// partSizeFor is the size of the parts of an upload. The first part decides: some
+// servers want all but the last to be equal. Before it, a tail that was begun when
+// the size was another still fits into one.
+func (s *Store) partSizeFor(l layout, length *int64) int64 {
+	if l.part > 0 {
+		return l.part
+	}
+	size := max(s.partSize(), l.tailBytes())
+	if length != nil {
+		const step = 1 << 20
+		size = max(size, (*length/plannedParts+step)/step*step)
+	}
+	return size
+}
+
+// writer implements recording.PartWriter. It gathers new bytes in blocks. Together
+// with the tail, the committed bytes behind the last real part, they are the part
+// that is being made. When it has its size it is sealed: a job uploads it while the
+// next one is gathered. A flush before that makes a part of the tail of the new
+// bytes.
+//
+// No piece of a tail lies across the border of two parts, so a full tail that there
+// was no memory for can be folded later.
+type writer struct {
+	s         *Store
+	id        uuid.UUID
+	epoch     int64
+	length    *int64
+	objectKey string
+	partSize  int64
+
+	ctx    context.Context // ends with the first failure, which is its cause
+	cancel context.CancelCauseFunc
+	group  errgroup.Group
+	begin  func() (multipart, error) // the multipart upload, begun by the first part
+
+	base  int64            // bytes in real parts, those of jobs included
+	tail  []recording.Part // of the part that is being made
+	fresh blocks           // new bytes of it
+	jobs  []*job           // since the last flush, in the order of their bytes
+
+	number  int   // of the next part in the ledger
+	flushed int64 // bytes that flushes have reported
+	paced   int64 // bytes written when FlushSome was last called
+
+	// Numbers of multipart parts: reserved when the writer began, tried so far, and
+	// the limit until the next commit.
+	reserved, tried, limit int32
+}
+
+// err is why the writer can't go on, nil if it can. After a failure it never can:
+// what has become of a request is not known then, so nothing of it may be tried
+// again under the same name with other bytes.
+func (w *writer) err() error { return context.Cause(w.ctx) }
+
+func (w *writer) tailSize() int64 { return sizeOf(w.tail) }
+
+// gathered is the size so far of the part that is being made.
+func (w *writer) gathered() int64 { return w.tailSize() + w.fresh.size }
+
+// written is the offset behind the last byte written.
+func (w *writer) written() int64 { return w.base + w.gathered() }
+
+// full reports whether the part that is being made has its size.
+func (w *writer) full() bool { return w.gathered() == w.partSize }
+
+// single reports whether the whole upload fits into the first part: it needs no
+// multipart upload then.
+func (w *writer) single() bool {
+	return w.base == 0 && w.length != nil && *w.length <= w.partSize
+}
+
+// Room implements recording.PartWriter. It goes as far as there is memory for. It
+// may wait for the writer's own requests, whose memory comes back.
+func (w *writer) Room() int64 {
+	switch {
+	case w.err() != nil:
+		return 1 // Write says it
+	case w.fresh.size > 0 && w.full(): // could not be sealed
+		return 0
+	case w.fresh.size == 0 && w.tried >= w.limit: // a commit gives more numbers
+		return 0
+	case w.full(): // a committed tail; Write folds it first, and must hold nothing while it waits
+		return min(smallBlock, w.partSize)
+	case w.fresh.space() > 0 || w.tryGrow():
+		return min(w.fresh.space(), w.partSize-w.gathered())
+	case w.fresh.size > 0: // a flush sets its memory free
+		return 0
+	default:
+		return min(smallBlock, w.partSize-w.gathered()) // Write waits for it
+	}
+}
+
+// tryGrow takes memory for one more block. While there is none it waits for the
+// writer's own requests; it reports false if there is none then.
+func (w *writer) tryGrow() bool {
+	for {
+		for _, size := range []int64{w.fresh.nextBlock(), smallBlock} {
+			if w.s.memory.tryTake(size) {
+				w.fresh.add(w.s.pools.get(size))
+				return true
+			}
+		}
+		if !w.waitForJob() {
+			return false
+		}
+	}
+}
+
+// waitForJob waits for the first job that is not done. It reports false if there is
+// none.
+func (w *writer) waitForJob() bool {
+	for _, j := range w.jobs {
+		if !j.finished() {
+			<-j.done
+			return true
+		}
+	}
+	return false
+}
+
+func (w *writer) Write(p []byte) (int, error) {
+	n := 0
+	for n < len(p) {
+		if err := w.makeSpace(); err != nil {
+			return n, err
+		}
+		n += w.fresh.fill(p[n:min(int64(len(p)), int64(n)+w.partSize-w.gathered())])
+		if w.full() && !w.single() {
+			w.sealFull()
+		}
+	}
+	return n, w.err()
+}
+
+// makeSpace sees to it that the last block has space. It waits for memory.
+func (w *writer) makeSpace() error {
+	if err := w.err(); err != nil {
+		return err
+	}
+	if w.full() {
+		if err := w.foldFull(); err != nil {
+			return err
+		}
+	}
+	if w.fresh.space() > 0 || w.tryGrow() {
+		return nil
+	}
+	if w.fresh.size > 0 {
+		return errRoom
+	}
+	if err := w.s.memory.take(w.ctx, smallBlock); err != nil {
+		return err
+	}
+	w.fresh.add(w.s.pools.get(smallBlock))
+	return nil
+}
+
+// sealFull makes a part of what was gathered, if there are memory and a number for
+// it.
+func (w *writer) sealFull() bool {
+	if w.tried >= min(w.limit, maxNumber) {
+		return false
+	}
+	fold, ok := w.s.fold(w.id, w.tail)
+	if ok {
+		w.seal(&job{kind: jobPart, fold: fold})
+	}
+	return ok
+}
+
+// foldFull makes a part of a full tail, whose bytes a flush has committed because
+// there was no memory for the part. It holds nothing while it waits.
+func (w *writer) foldFull() error {
+	if w.fresh.size > 0 || w.tried >= w.limit {
+		return errRoom
+	}
+	if w.tried >= maxNumber {
+		return fmt.Errorf("s3: upload %s has used up the numbers of its parts", w.id)
+	}
+	fold, err := w.s.foldWaiting(w.ctx, w.id, w.tail)
+	if err != nil {
+		return err
+	}
+	w.seal(&job{kind: jobPart, fold: fold})
+	return nil
+}
+
+// seal starts the job that makes a part of everything gathered.
+func (w *writer) seal(j *job) {
+	size := w.gathered()
+	if j.kind == jobPart {
+		w.tried++
+		j.number = w.tried
+	}
+	w.start(j, size)
+	w.base += size
+	w.tail = nil
+}
+
+// start gives a job the new bytes and starts it. It waits while parallelParts are
+// under way. The part it returns lacks what is only known at the end.
+func (w *writer) start(j *job, size int64) recording.Part {
+	part := recording.Part{Number: w.number, Size: size}
+	switch j.kind {
+	case jobInline:
+		part.Ref = formatTailRef(inlineRef, w.epoch)
+	case jobSegment:
+		part.Ref = formatTailRef(segmentRef, w.epoch)
+	case jobObject:
+		part.Ref = objectRef
+	}
+	j.part, j.newBytes = part, w.fresh.size
+	j.fresh, w.fresh = w.fresh, blocks{}
+	j.done = make(chan struct{})
+	w.number++
+	w.jobs = append(w.jobs, j)
+	w.group.Go(func() error {
+		defer close(j.done)
+		if j.err = w.run(j); j.err != nil {
+			w.cancel(j.err)
+		}
+		return nil
+	})
+	return part
+}
+
+// Close also ends requests that are under way. Their numbers stay tried, and what
+// they leave belongs to nobody.
+func (w *writer) Close() error {
+	w.cancel(errClosed)
+	_ = w.group.Wait() // each job keeps its own error
+	w.s.free(&w.fresh, 0)
+	return nil
+}
+
+func sizeOf(parts []recording.Part) (n int64) {
+	for _, part := range parts {
+		n += part.Size
+	}
+	return n
+}
