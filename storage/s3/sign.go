@@ -20,6 +20,7 @@ func (s *Store) SignedURL(ctx context.Context, key string, read recording.Signed
 	}
 	name := s.objectName(key)
 	client := s3.NewPresignClient(s.client, s3.WithPresignExpires(read.Lifetime), s3.WithPresignClientFromClientOptions(func(o *s3.Options) {
+		o.APIOptions = nil // they are about requests that are sent
 		if s.o.Location.PublicEndpoint != "" {
 			o.BaseEndpoint = &s.o.Location.PublicEndpoint
 		}
