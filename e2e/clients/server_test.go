@@ -40,18 +40,13 @@ type server struct {
 // when the test ends. change may change its configuration.
 func newServer(t *testing.T, change ...func(*config.Config)) *server {
 	t.Helper()
-	s := &server{key: bytes.Repeat([]byte{7}, 32), log: &logText{}, disk: t.TempDir(), http: &http.Client{Transport: &http.Transport{}, Timeout: patience}}
-	cfg := config.Default()
-	cfg.Addr, cfg.AdminAddr = "127.0.0.1:0", "127.0.0.1:0"
-	cfg.DatabaseURL = config.Secret(pgtest.NewURL(t))
-	cfg.StorageURL = "file://" + s.disk
-	cfg.DevKey = config.Secret(hex.EncodeToString(s.key))
-	for _, c := range change {
-		c(&cfg)
-	}
-	if err := cfg.Check(); err != nil {
-		t.Fatal(err)
-	}
+	s := &server{key: bytes.Repeat([]byte{7}, 32), log: &logText{}, disk: t.TempDir(), http: &http.Client{
+		Transport: &http.Transport{}, Timeout: patience,
+		// Go takes the token along to another port of the same host, where it doesn't
+		// belong.
+		CheckRedirect: func(r *http.Request, _ []*http.Request) error { r.Header.Del("Authorization"); return nil },
+	}}
+	cfg := s.config(t, change...)
 	ctx, stop := context.WithCancel(context.Background())
 	started, ended := make(chan app.Addresses, 1), make(chan error, 1)
 	go func() {
@@ -79,6 +74,33 @@ func newServer(t *testing.T, change ...func(*config.Config)) *server {
 		t.Fatalf("the server did not start: %v", err)
 	}
 	return s
+}
+
+func (s *server) config(t *testing.T, change ...func(*config.Config)) config.Config {
+	t.Helper()
+	cfg := config.Default()
+	cfg.Addr, cfg.AdminAddr = "127.0.0.1:0", "127.0.0.1:0"
+	cfg.DatabaseURL = config.Secret(pgtest.NewURL(t))
+	cfg.StorageURL = "file://" + s.disk
+	cfg.DevKey = config.Secret(hex.EncodeToString(s.key))
+	for _, c := range change {
+		c(&cfg)
+	}
+	if err := cfg.Check(); err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// failToServe starts a server that is expected to end with an error.
+func failToServe(t *testing.T, change ...func(*config.Config)) error {
+	t.Helper()
+	s := &server{key: make([]byte, 32)}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	return app.Serve(ctx, app.Options{
+		Config: s.config(t, change...), API: true, Worker: true, Log: slog.New(slog.DiscardHandler), Version: "test",
+	})
 }
 
 // stored lists the files in storage that belong to an upload or a recording.

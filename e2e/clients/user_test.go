@@ -33,6 +33,8 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
+
+	redirected string // where the answer came from, if not from where it was asked for
 }
 
 func (a answer) String() string {
@@ -48,7 +50,7 @@ func (a answer) code() string {
 	return p.Code
 }
 
-// do sends a request. headers are pairs of name and value.
+// do sends a request, and follows redirects. headers are pairs of name and value.
 func (u user) do(method, path string, body []byte, headers ...string) answer {
 	u.t.Helper()
 	url := path
@@ -71,6 +73,9 @@ func (u user) do(method, path string, body []byte, headers ...string) answer {
 	}
 	defer res.Body.Close()
 	a := answer{status: res.StatusCode, header: res.Header}
+	if at := res.Request.URL.String(); at != req.URL.String() {
+		a.redirected = at
+	}
 	if a.body, err = io.ReadAll(res.Body); err != nil {
 		u.t.Fatalf("%s %s: %v", method, path, err)
 	}
