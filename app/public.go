@@ -36,6 +36,7 @@ func (s *server) servePublic(context.Context) error {
 	if cfg.Reads == "direct" {
 		signer = s.store
 	}
+	s.background("uploads", uploads.Run)
 	mux := http.NewServeMux()
 	if _, err := api.New(mux, api.Options{
 		Catalog: s.catalog, Objects: s.store, Signer: signer, Problems: s.problems, PublicURL: s.publicURL(), Version: s.o.Version,

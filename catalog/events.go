@@ -78,13 +78,17 @@ func (c *Catalog) Notify(ctx context.Context, payload string) error {
 // breaks; it always returns an error. It calls started once nothing will be
 // missed any more.
 func (c *Catalog) Listen(ctx context.Context, started func(), handle func(payload string)) error {
+	return c.listen(ctx, eventChannel, started, handle)
+}
+
+func (c *Catalog) listen(ctx context.Context, channel string, started func(), handle func(payload string)) error {
 	// A connection of its own: LISTEN belongs to a session, and a pool recycles those.
 	conn, err := pgx.ConnectConfig(ctx, c.pool.Config().ConnConfig)
 	if err != nil {
 		return classify(err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	if _, err := conn.Exec(ctx, "LISTEN "+eventChannel); err != nil {
+	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
 		return classify(err)
 	}
 	started()

@@ -14,7 +14,7 @@ import (
 
 // uploadColumns are what scanUpload reads, of uploads named u.
 const uploadColumns = `u.id, u.recording_id, u.owner_id, coalesce(u.client_id, ''), u.state, u.length,
-	u.committed_offset, u.object_key, u.metadata, u.epoch, u.writer_open, u.hash_state, u.head,
+	u.committed_offset, u.object_key, u.metadata, u.epoch, u.writer_open, u.writer_epoch, u.hash_state, u.head,
 	coalesce(u.multipart_id, ''), u.part_number, u.segmented, u.partial, u.final_id, u.partial_ids,
 	u.created_at, u.updated_at, u.expires_at,
 	coalesce((SELECT jsonb_agg(jsonb_build_object('Number', p.number, 'Size', p.size, 'Ref', p.ref) ORDER BY p.number)
@@ -24,7 +24,7 @@ func scanUpload(row pgx.CollectableRow) (recording.Upload, error) {
 	var u recording.Upload
 	var recordingID, finalID *uuid.UUID
 	err := row.Scan(&u.ID, &recordingID, &u.OwnerID, &u.ClientID, &u.State, &u.Length,
-		&u.Offset, &u.ObjectKey, &u.Metadata, &u.Epoch, &u.WriterOpen, &u.HashState, &u.Head,
+		&u.Offset, &u.ObjectKey, &u.Metadata, &u.Epoch, &u.WriterOpen, &u.WriterEpoch, &u.HashState, &u.Head,
 		&u.MultipartID, &u.PartNumber, &u.Segmented, &u.Partial, &finalID, &u.PartialIDs,
 		&u.CreatedAt, &u.UpdatedAt, &u.ExpiresAt, &u.Parts)
 	u.RecordingID, u.FinalID = orNil(recordingID), orNil(finalID)
@@ -66,21 +66,27 @@ func (c *Catalog) FindUploadByClientID(ctx context.Context, owner uuid.UUID, cli
 // that a writer claims at another offset than the committed one, is not acquired and
 // returned as it is. The WriterOpen and PartNumber it returns are those of before;
 // for a writer the first is set from now on, until a commit of its epoch closes it,
-// and the second is raised by the numbers that the writer may use.
+// and the second is raised by the numbers that the writer may use. A writer from
+// whom it takes the upload over is told to stop, in whatever process it is.
 func (c *Catalog) AcquireUpload(ctx context.Context, id uuid.UUID, claim recording.Claim) (u recording.Upload, acquired bool, err error) {
 	u, err = oneUpload(ctx, c.pool, `
 		WITH before AS MATERIALIZED (
-			SELECT id, writer_open, part_number FROM uploads
+			SELECT id, writer_open, part_number, writer_epoch = epoch AS writing FROM uploads
 			WHERE id = $1 AND state = 'receiving' AND expires_at > $5 AND (NOT $2 OR committed_offset = $3) FOR UPDATE
 		), u AS (
 			UPDATE uploads SET epoch = epoch + 1, writer_open = uploads.writer_open OR $2,
+				writer_epoch = CASE WHEN $2 THEN epoch + 1 ELSE writer_epoch END,
 				part_number = uploads.part_number + CASE WHEN $2 THEN $4 ELSE 0 END
 			FROM before WHERE uploads.id = before.id
 			RETURNING uploads.id, recording_id, owner_id, client_id, state, length, committed_offset, object_key, metadata,
-				epoch, before.writer_open, hash_state, head, multipart_id, before.part_number, segmented, partial, final_id, partial_ids,
+				epoch, before.writer_open, writer_epoch, hash_state, head, multipart_id, before.part_number, segmented, partial, final_id, partial_ids,
 				created_at, updated_at, expires_at
+		), told AS (
+			SELECT pg_notify($6, json_build_object('upload', u.id, 'epoch', u.epoch, 'taken', true)::text)
+			FROM u JOIN before USING (id) WHERE before.writing
 		)
-		SELECT `+uploadColumns+` FROM u`, id, claim.Write, claim.Offset, recording.PartWindow, c.now())
+		SELECT `+uploadColumns+` FROM u WHERE (SELECT count(*) FROM told) >= 0`,
+		id, claim.Write, claim.Offset, recording.PartWindow, c.now(), writerChannel)
 	if errors.Is(err, recording.ErrNotFound) {
 		u, err = oneUpload(ctx, c.pool, `SELECT `+uploadColumns+` FROM uploads u WHERE u.id = $1`, id)
 		return u, false, err
@@ -95,6 +101,7 @@ func (c *Catalog) AcquireUpload(ctx context.Context, id uuid.UUID, claim recordi
 const moveOffset = `
 	WITH moved AS (
 		UPDATE uploads SET committed_offset = $4, hash_state = $5, head = $6, writer_open = writer_open AND NOT $7,
+			writer_epoch = CASE WHEN $7 THEN 0 ELSE writer_epoch END,
 			expires_at = $8, updated_at = $9, multipart_id = coalesce(nullif($14, ''), multipart_id),
 			part_number = $15,
 			segmented = segmented OR $16, object_key = coalesce(nullif($17, ''), object_key),
@@ -180,7 +187,7 @@ func (c *Catalog) DeclareLength(ctx context.Context, id uuid.UUID, epoch, length
 func (c *Catalog) receive(ctx context.Context, tx pgx.Tx, uploadID uuid.UUID, r recording.Receipt) error {
 	var recordingID uuid.UUID
 	if err := tx.QueryRow(ctx, `
-		UPDATE uploads SET state = 'received', writer_open = false WHERE id = $1 RETURNING recording_id`,
+		UPDATE uploads SET state = 'received', writer_open = false, writer_epoch = 0 WHERE id = $1 RETURNING recording_id`,
 		uploadID).Scan(&recordingID); err != nil {
 		return fmt.Errorf("mark the upload received: %w", err)
 	}

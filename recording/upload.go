@@ -56,6 +56,8 @@ type Upload struct {
 	// still be alive somewhere and append to the part it had open. The next
 	// writer then starts a part of its own.
 	WriterOpen bool
+	// WriterEpoch is the epoch of the last writer, 0 once it has ended.
+	WriterEpoch int64
 	// HashState is the SHA-256 state over the first Offset bytes, as
 	// crypto/sha256 marshals it.
 	HashState []byte
@@ -94,6 +96,11 @@ type Upload struct {
 
 // Complete reports whether every byte of the upload has been acknowledged.
 func (u Upload) Complete() bool { return u.State.Complete() }
+
+// Writing reports whether somebody may be appending bytes now who can commit them.
+func (u Upload) Writing() bool {
+	return u.State == UploadReceiving && u.WriterEpoch != 0 && u.WriterEpoch == u.Epoch
+}
 
 // Expired reports whether the upload has come to its end at now because nothing
 // was done with it for too long, whether or not the ledger says so already.
@@ -146,6 +153,16 @@ type Claim struct {
 	// not the committed offset.
 	Write  bool
 	Offset int64
+}
+
+// StopWriters asks every process to end its writers of an upload with an epoch
+// below Epoch.
+type StopWriters struct {
+	UploadID uuid.UUID `json:"upload"`
+	Epoch    int64     `json:"epoch"`
+	// Taken says that the ledger's epoch has risen: they can't commit any more.
+	// Otherwise they are to commit what they have.
+	Taken bool `json:"taken"`
 }
 
 // Chunk is what a commit writes: the offset moves, and everything that goes

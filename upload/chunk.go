@@ -155,6 +155,9 @@ func (a *appender) copy(ctx context.Context, src io.Reader) error {
 // the client has sent: then the writer is closed as it is, and the ledger goes on
 // as if it had never been (its multipart numbers stay used).
 func (a *appender) finish(ctx context.Context) error {
+	if a.u.req.body.taken() {
+		return recording.ErrTakenOver
+	}
 	if a.check != nil {
 		if !a.u.req.body.complete() {
 			return nil // tusd knows why, and answers
@@ -191,6 +194,7 @@ func (a *appender) append(ctx context.Context, p []byte) error {
 		}
 	}
 	if a.writer == nil && len(p) > 0 {
+		a.u.req.used = true
 		w, err := a.u.s.o.Storage.NewWriter(ctx, a.u.row)
 		if err != nil {
 			return fmt.Errorf("open the upload's storage: %w", err)
@@ -353,6 +357,7 @@ func (a *appender) move(ctx context.Context, ch recording.Chunk) error {
 	failpoint.Hit("patch.committed")
 	row.Offset, row.PartNumber = ch.To, max(row.PartNumber, ch.PartNumber-recording.PartWindow)
 	row.ExpiresAt = ch.ExpiresAt
+	a.u.req.closed = ch.CloseWrite || complete
 	if complete {
 		failpoint.Hit("patch.received")
 		row.State = recording.UploadReceived

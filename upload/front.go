@@ -26,9 +26,12 @@ type request struct {
 	w     http.ResponseWriter
 
 	admission recording.Admission // of a creation
+	found     recording.Upload    // as it was when the request came
 	upload    recording.Upload    // as the lock found it
 	current   *upload             // what tusd works with; nil before it has it
 	failure   error               // what to answer with: see fail
+	used      bool                // a writer was opened
+	closed    bool                // the ledger knows that the writer has ended
 
 	body *interruptibleBody
 }
@@ -97,11 +100,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 		if err != nil || id.String() != path { // one spelling, so that one upload has one lock
 			return recording.ErrNotFound
 		}
-		u, err := s.o.Ledger.FindUpload(r.Context(), req.owner, id)
+		req.found, err = s.o.Ledger.FindUpload(r.Context(), req.owner, id)
 		if err != nil {
 			return err
 		}
-		if err := s.checkAlive(u); err != nil {
+		if err := s.checkAlive(req.found); err != nil {
 			return err
 		}
 	}
@@ -209,6 +212,7 @@ type interruptibleBody struct {
 	cause *recording.Error
 	ended bool
 	whole bool
+	lost  bool // the request is not the upload's writer any more
 }
 
 // interrupt makes the current and every later Read fail, until the body has
@@ -216,6 +220,26 @@ type interruptibleBody struct {
 func (b *interruptibleBody) interrupt(cause *recording.Error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.interruptLocked(cause)
+}
+
+// takeAway is interrupt for a request whose upload has been taken over: nothing of
+// what it has read can be committed any more.
+func (b *interruptibleBody) takeAway() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lost = true
+	b.interruptLocked(recording.ErrTakenOver)
+}
+
+// taken reports whether the request's upload is known to have been taken over.
+func (b *interruptibleBody) taken() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.lost
+}
+
+func (b *interruptibleBody) interruptLocked(cause *recording.Error) {
 	if b.ended || b.cause != nil {
 		return
 	}

@@ -18,7 +18,7 @@ import (
 const settlePatience = 3 * time.Second
 
 // locker is tusd's Locker. The lock proper is the ledger's epoch, on every
-// replica alike. Inside this process the writer before is told to stop as well:
+// replica alike. The writer before is told to stop as well:
 //
 //   - by a HEAD or DELETE before the epoch rises, so that what the writer has
 //     received is committed and needn't be sent twice;
@@ -40,6 +40,7 @@ func (l locker) NewLock(id string) (handler.Lock, error) {
 type lock struct {
 	s    *Server
 	id   uuid.UUID
+	req  *request
 	hold *hold // nil if the request doesn't write
 }
 
@@ -47,8 +48,9 @@ type lock struct {
 // request to stop later is not used: see interruptibleBody.
 func (l *lock) Lock(ctx context.Context, _ func()) error {
 	req := requestFrom(ctx)
+	l.req = req
 	if !req.claim.Write {
-		l.s.locks.settle(ctx, l.id)
+		l.s.settle(ctx, req.found)
 	}
 	u, acquired, err := l.s.o.Ledger.AcquireUpload(ctx, l.id, req.claim)
 	if err != nil {
@@ -77,6 +79,7 @@ func (l *lock) Lock(ctx context.Context, _ func()) error {
 
 func (l *lock) Unlock() error {
 	if l.hold != nil {
+		l.s.release(l.req)
 		l.s.locks.leave(l.id, l.hold)
 		l.s.metrics.active.Dec()
 	}
@@ -107,10 +110,10 @@ func (l *locks) enter(id uuid.UUID, epoch int64, body *interruptibleBody) *hold 
 	switch other := l.holds[id]; {
 	case other == nil:
 	case other.epoch > epoch: // it has the upload from the ledger later, and came here first
-		body.interrupt(recording.ErrTakenOver)
+		body.takeAway()
 		return mine
 	default:
-		other.body.interrupt(recording.ErrTakenOver)
+		other.body.takeAway()
 	}
 	l.holds[id] = mine
 	return mine
@@ -125,14 +128,18 @@ func (l *locks) leave(id uuid.UUID, h *hold) {
 	close(h.done)
 }
 
-// settle asks the upload's writer to stop, if there is one, and waits until it
-// has, but no longer than settlePatience.
-func (l *locks) settle(ctx context.Context, id uuid.UUID) {
+// settle asks the upload's writer to stop, if it is in this process, and waits
+// until it has, but no longer than settlePatience. It reports false if the ledger
+// had another one already, at epoch.
+func (l *locks) settle(ctx context.Context, id uuid.UUID, epoch int64) bool {
 	l.mu.Lock()
 	h := l.holds[id]
-	if h == nil {
+	if h == nil || h.epoch < epoch {
+		if h != nil {
+			h.body.takeAway()
+		}
 		l.mu.Unlock()
-		return
+		return false
 	}
 	h.body.interrupt(recording.ErrTakenOver)
 	l.mu.Unlock()
@@ -143,6 +150,7 @@ func (l *locks) settle(ctx context.Context, id uuid.UUID) {
 	case <-patience.C:
 	case <-ctx.Done():
 	}
+	return true
 }
 
 func (l *locks) interruptAll(cause *recording.Error) {

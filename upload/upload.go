@@ -9,7 +9,8 @@
 //     the ledger says so. It never goes down.
 //   - Of several requests on one upload the latest wins. It takes the upload over
 //     at once by raising the epoch; what an older one still does is refused by
-//     the ledger and touches no byte of the newer one.
+//     the ledger and touches no byte of the newer one. The older one is told to
+//     stop, in whatever process it runs.
 //   - The last byte's transaction makes the upload received, with its receipt and
 //     first job. There is no state in which a client was told success and nobody
 //     goes on.
@@ -44,6 +45,12 @@ type Ledger interface {
 	RefuseUpload(ctx context.Context, id uuid.UUID, epoch int64, reason recording.Reason, detail string) error
 	FailUpload(ctx context.Context, id uuid.UUID, epoch int64, reason recording.Reason, detail string) error
 	TerminateUpload(ctx context.Context, owner, id uuid.UUID) error
+	// AskWriters asks every process's Run to let writers with an epoch below epoch
+	// commit and end. ReleaseUpload says that the writer for which u was acquired has
+	// ended without a commit that closes it.
+	AskWriters(ctx context.Context, id uuid.UUID, epoch int64) error
+	ListenWriters(ctx context.Context, handle func(recording.StopWriters)) error
+	ReleaseUpload(ctx context.Context, u recording.Upload, used bool) error
 	// JoinUploads makes a final upload of n.PartialIDs. Decide is called with all of
 	// them locked. One that was made of exactly these comes back; so does a living
 	// upload of the same ClientID.

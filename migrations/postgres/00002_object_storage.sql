@@ -6,6 +6,10 @@ ALTER TABLE uploads
     ADD COLUMN part_number  integer NOT NULL DEFAULT 0,
     ADD COLUMN segmented    boolean NOT NULL DEFAULT false;
 
+-- The epoch of the last writer, 0 once it has ended: while it is the upload's epoch,
+-- somebody may be writing.
+ALTER TABLE uploads ADD COLUMN writer_epoch bigint NOT NULL DEFAULT 0;
+
 ALTER TABLE uploads DROP CONSTRAINT uploads_state_check;
 ALTER TABLE uploads ADD CONSTRAINT uploads_state_check
     CHECK (state IN ('receiving', 'received', 'stored', 'joined', 'refused', 'terminated', 'expired', 'failed'));
@@ -44,5 +48,5 @@ DROP INDEX uploads_partials, uploads_partial_object, uploads_multipart, uploads_
 ALTER TABLE upload_parts RESET (autovacuum_vacuum_scale_factor, autovacuum_vacuum_threshold,
     toast.autovacuum_vacuum_scale_factor, toast.autovacuum_vacuum_threshold);
 ALTER TABLE upload_parts DROP COLUMN inline;
-ALTER TABLE uploads DROP COLUMN multipart_id, DROP COLUMN part_number, DROP COLUMN segmented,
+ALTER TABLE uploads DROP COLUMN multipart_id, DROP COLUMN part_number, DROP COLUMN segmented, DROP COLUMN writer_epoch,
     DROP COLUMN partial, DROP COLUMN final_id, DROP COLUMN partial_ids;
