@@ -35,6 +35,7 @@ type phone struct {
 	told      int64 // the highest offset that a server has said
 	sent      int64 // the server can't have more than this
 	declared  bool  // the server knows the length
+	partial   bool  // it sends a piece of another phone's file
 	retries   int
 	gaveUp    bool // a request of its own may still be on the way
 }
@@ -44,6 +45,7 @@ type way struct {
 	name       string
 	chunk      func() int                        // size of the next request's body; nil means everything that is left
 	inCreation bool                              // the first bytes come with the creation
+	partials   int                               // as so many uploads at once, which are joined; 0 is as one
 	length     lengthWay                         // when the length is said
 	pace       func() func(bytes int)            // makes what is called while a body is sent, after so many bytes; may be nil
 	timeout    func() (d time.Duration, ok bool) // of a request, after which the phone gives up and resumes; may be nil
@@ -68,6 +70,9 @@ func violated(format string, args ...any) error { return &violation{fmt.Sprintf(
 
 // upload sends everything. It returns a violation, or an error if ctx ends.
 func (p *phone) upload(ctx context.Context) error {
+	if p.way.partials > 0 {
+		return p.uploadPartials(ctx)
+	}
 	sure := true // that told is where to go on
 	for {
 		var err error
@@ -104,7 +109,10 @@ func (p *phone) create(ctx context.Context) error {
 	if p.way.inCreation {
 		body = p.next(0)
 	}
-	header := http.Header{"Upload-Metadata": {metadata(map[string]string{"filename": "speech.wav", "filetype": "audio/wav", "clientId": p.clientID})}}
+	header := http.Header{"Upload-Concat": {"partial"}}
+	if !p.partial {
+		header = http.Header{"Upload-Metadata": {p.metadata()}}
+	}
 	if p.way.length == lengthFirst {
 		header.Set("Upload-Length", strconv.Itoa(len(p.data)))
 	} else {
@@ -119,6 +127,9 @@ func (p *phone) create(ctx context.Context) error {
 	}
 	at, err := url.Parse(res.Header.Get("Location"))
 	id, idErr := uuid.Parse(res.Header.Get("Reprise-Recording"))
+	if p.partial && res.Header.Get("Reprise-Recording") == "" {
+		idErr = nil
+	}
 	switch {
 	case err != nil || at.Path == "" || idErr != nil:
 		return violated("creation was answered with Location %q and Reprise-Recording %q", res.Header.Get("Location"), res.Header.Get("Reprise-Recording"))
@@ -304,6 +315,11 @@ func (r *pacedReader) Read(p []byte) (int, error) {
 		r.pace(n)
 	}
 	return n, err
+}
+
+// metadata is what the phone says of its recording.
+func (p *phone) metadata() string {
+	return metadata(map[string]string{"filename": "speech.wav", "filetype": "audio/wav", "clientId": p.clientID})
 }
 
 func metadata(pairs map[string]string) string {

@@ -21,6 +21,7 @@ func TestEveryPoint(t *testing.T) {
 	slowly := way{name: "slowly", pace: pauseAfter(1<<20, 2300*time.Millisecond)} // longer than a request goes without a commit
 	lengthLast := way{name: "length with the last bytes", chunk: chunksOf(1200 << 10), length: lengthLast}
 	lengthAfter := way{name: "length after the last bytes", length: lengthAfter}
+	inPartials := way{name: "in three partial uploads", partials: 3}
 	type points []string // of one server after the other
 	tests := []struct {
 		way  way
@@ -44,6 +45,11 @@ func TestEveryPoint(t *testing.T) {
 		{pieces, []points{{"stage.probe.before"}, {"stage.probe.done"}, {"stage.probe.recorded"}}},
 		{pieces, []points{{"stage.transcode.before"}, {"temp.written#1"}, {"object.named#2"}, {"temp.written#3"}, {"object.named#5"},
 			{"stage.transcode.done"}, {"stage.transcode.recorded"}, {"stage.transcode.done", "stage.transcode.done"}}},
+		// Partial uploads, and what becomes of them when they are joined.
+		{inPartials, []points{{"create.done"}, {"patch.committed#2"}, {"patch.received"}, {"patch.received#3"}, {"concat.before"},
+			{"concat.joined"}, {"stage.store.before"}, {"concat.partial"}, {"object.named#2"}, {"concat.partial#3"}, {"temp.written"},
+			{"object.named#4"}, {"stage.store.done"}, {"parts.removed"}, {"parts.removed#3"}, {"stage.verify.done"},
+			{"concat.before", "concat.joined", "concat.partial#2", "temp.written", "stage.store.done", "parts.removed#2"}}},
 		// One after the other, on the way of one upload.
 		{pieces, []points{{"create.done", "patch.flushed", "patch.committed#2", "patch.written", "object.named",
 			"stage.verify.done", "stage.probe.before", "temp.written#4"}}},
