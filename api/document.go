@@ -48,7 +48,7 @@ func (a *API) config(version string) huma.Config {
 			Security: []map[string][]string{{bearerScheme: {}}},
 			Tags: []*huma.Tag{
 				{Name: tagAccount, Description: "The user."},
-				{Name: tagUploads, Description: "Sending a recording: the tus protocol 1.0.0 (https://tus.io/protocols/resumable-upload), extensions creation, creation-with-upload, creation-defer-length and termination. Any tus client will do."},
+				{Name: tagUploads, Description: "Sending a recording: the tus protocol 1.0.0 (https://tus.io/protocols/resumable-upload), extensions creation, creation-with-upload, creation-defer-length, termination and concatenation. Any tus client will do."},
 				{Name: tagRecordings, Description: "What has been sent."},
 				{Name: tagEvents, Description: "What is happening."},
 			},

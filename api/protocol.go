@@ -34,16 +34,18 @@ func (a *API) documentUploadProtocol() {
 			version, length,
 			headerParam("Upload-Defer-Length", "1, in place of Upload-Length, if the length is not known yet.", false),
 			headerParam("Upload-Metadata", "Pairs of key and Base64 value: filename, filetype, title, storyId, recordedAt (RFC 3339), language (BCP 47), sha256 (hex; checked at the end), clientId.", false),
+			headerParam("Upload-Concat", "partial, or final; and the addresses of 1 to 128 partial uploads with a space between two. A final upload has no Upload-Length and no body; the same list gives the same upload.", false),
 			checksum,
 		},
 		RequestBody: bytesBody,
 		Responses: map[string]*huma.Response{"201": {
-			Description: "Location is where to send the bytes, Reprise-Recording the id of the recording.",
+			Description: "Location is where to send the bytes, Reprise-Recording the id of the recording; a partial upload has none.",
 			Headers:     headers("Tus-Resumable", "Location", "Reprise-Recording", "Upload-Offset", "Upload-Expires"),
 		}},
 	}, []recording.Code{
 		recording.CodeInvalidRequest, recording.CodeInvalidMetadata, recording.CodeProtocolVersion, recording.CodeClientIDConflict, recording.CodeTooLarge,
 		recording.CodeUnsupportedType, recording.CodeNotAudio, recording.CodeContentType, recording.CodeChecksum, recording.CodeStorageFull,
+		recording.CodeForbidden, recording.CodeNotFound, recording.CodeConflict, recording.CodeUploadGone,
 	})
 	a.describe(huma.Operation{
 		OperationID: "getUploadOffset", Method: http.MethodHead, Path: "/files/{id}",
@@ -52,7 +54,7 @@ func (a *API) documentUploadProtocol() {
 		Parameters:  []*huma.Param{id, version},
 		Responses: map[string]*huma.Response{"200": {
 			Description: "In the headers.",
-			Headers:     headers("Tus-Resumable", "Upload-Offset", "Upload-Length", "Upload-Defer-Length", "Upload-Metadata", "Upload-Expires"),
+			Headers:     headers("Tus-Resumable", "Upload-Offset", "Upload-Length", "Upload-Defer-Length", "Upload-Metadata", "Upload-Concat", "Upload-Expires"),
 		}},
 	}, []recording.Code{recording.CodeNotFound, recording.CodeUploadGone, recording.CodeProtocolVersion})
 	a.describe(huma.Operation{
@@ -63,7 +65,7 @@ func (a *API) documentUploadProtocol() {
 		RequestBody: bytesBody,
 		Responses:   map[string]*huma.Response{"204": {Description: "Every byte up to Upload-Offset is safe.", Headers: offset}},
 	}, []recording.Code{
-		recording.CodeInvalidRequest, recording.CodeNotFound, recording.CodeTimeout, recording.CodeOffsetMismatch, recording.CodeTakenOver, recording.CodeUploadGone,
+		recording.CodeInvalidRequest, recording.CodeNotFound, recording.CodeTimeout, recording.CodeOffsetMismatch, recording.CodeTakenOver, recording.CodeUploadGone, recording.CodeForbidden,
 		recording.CodeProtocolVersion, recording.CodeTooLarge, recording.CodeContentType, recording.CodeNotAudio, recording.CodeChecksum, recording.CodeStorageFull,
 	})
 	a.describe(huma.Operation{

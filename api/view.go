@@ -31,7 +31,7 @@ type recordingView struct {
 	StoryID    *uuid.UUID       `json:"storyId,omitempty" format:"uuid" doc:"The story it belongs to."`
 	RecordedAt *time.Time       `json:"recordedAt,omitempty" doc:"When it was recorded, as declared by the client."`
 	SizeBytes  *int64           `json:"sizeBytes,omitempty" doc:"Of the original; from received on."`
-	SHA256     string           `json:"sha256,omitempty" doc:"Of the original, in hex; from received on."`
+	SHA256     string           `json:"sha256,omitempty" doc:"Of the original, in hex; from received on, or from processing on if it was joined of partial uploads."`
 	Media      *mediaView       `json:"media,omitempty" doc:"What the original is made of, once it has been looked at."`
 	DurationMs *int64           `json:"durationMs,omitempty" doc:"How long it plays; first as its header says, later as it decodes."`
 	Loudness   *loudnessView    `json:"loudness,omitempty" doc:"EBU R 128 measures of the whole recording, when ready."`

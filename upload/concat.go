@@ -120,8 +120,9 @@ func (s *Server) join(r *http.Request, req *request, partials []uuid.UUID) error
 	}
 	if created {
 		s.metrics.created.Inc()
-		s.log.InfoContext(ctx, "uploads joined", slog.Any("upload", u.ID), slog.Any("recording", u.RecordingID), slog.Int("partials", len(partials)))
-		s.received(ctx, u)
+		s.log.InfoContext(ctx, "uploads joined", slog.Any("upload", u.ID), slog.Any("recording", u.RecordingID),
+			slog.Int64("sizeBytes", u.Offset), slog.Int("partials", len(partials)))
+		s.metrics.ended("received")
 	}
 	h := req.w.Header()
 	h.Set("Location", s.location(req, u.ID))

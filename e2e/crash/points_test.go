@@ -46,9 +46,8 @@ func TestEveryPoint(t *testing.T) {
 		{pieces, []points{{"stage.transcode.before"}, {"temp.written#1"}, {"object.named#2"}, {"temp.written#3"}, {"object.named#5"},
 			{"stage.transcode.done"}, {"stage.transcode.recorded"}, {"stage.transcode.done", "stage.transcode.done"}}},
 		// Partial uploads, and what becomes of them when they are joined.
-		{inPartials, []points{{"create.done"}, {"patch.committed#2"}, {"patch.received"}, {"patch.received#3"}, {"concat.before"},
-			{"concat.joined"}, {"stage.store.before"}, {"concat.partial"}, {"object.named#2"}, {"concat.partial#3"}, {"temp.written"},
-			{"object.named#4"}, {"stage.store.done"}, {"parts.removed"}, {"parts.removed#3"}, {"stage.verify.done"},
+		{inPartials, []points{{"create.done"}, {"patch.received"}, {"patch.received#3"}, {"concat.before"}, {"concat.joined"},
+			{"object.named#2"}, {"concat.partial#3"}, {"temp.written"}, {"object.named#4"}, {"stage.store.done"}, {"parts.removed#3"},
 			{"concat.before", "concat.joined", "concat.partial#2", "temp.written", "stage.store.done", "parts.removed#2"}}},
 		// One after the other, on the way of one upload.
 		{pieces, []points{{"create.done", "patch.flushed", "patch.committed#2", "patch.written", "object.named",
