@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -238,7 +239,7 @@ func (s *server) startProcessing(ctx context.Context) error {
 		return nil
 	}
 	cfg := s.o.Config
-	workDir, err := makeWorkDir(cfg.Storage)
+	workDir, err := makeWorkDir(cfg.Storage, os.TempDir())
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func (s *server) openS3(ctx context.Context) error {
 		Log: s.o.Log, Metrics: s.registry, Now: time.Now,
 	})
 	if err != nil {
-		return fmt.Errorf("open the storage: %w", err)
+		return fmt.Errorf("REPRISE_STORAGE_URL: %w", err)
 	}
 	s.life.onStop("storage", func(context.Context) error { return store.Close() })
 	s.store = store
@@ -83,8 +83,9 @@ func storageProblems(err error) error {
 	return p
 }
 
-// makeWorkDir makes the folder for temporary files and returns its path.
-func makeWorkDir(o config.Storage) (string, error) {
+// makeWorkDir makes the folder for temporary files and returns its path. Temp is
+// the system's own for those.
+func makeWorkDir(o config.Storage, temp string) (string, error) {
 	switch folder := o.StorageFolder(); {
 	case o.WorkDir != "":
 		return o.WorkDir, os.MkdirAll(o.WorkDir, 0o700)
@@ -93,7 +94,7 @@ func makeWorkDir(o config.Storage) (string, error) {
 	}
 	// The name can be guessed, and others can make folders there too: it has to be
 	// this user's and nobody else's to write in.
-	dir := filepath.Join(os.TempDir(), "reprise-"+strconv.Itoa(os.Getuid()))
+	dir := filepath.Join(temp, "reprise-"+strconv.Itoa(os.Getuid()))
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", fmt.Errorf("make a folder for temporary files: %w; name another with REPRISE_WORK_DIR", err)
 	}

@@ -111,3 +111,19 @@ func TestPolicy(t *testing.T) {
 		}
 	}
 }
+
+// TestFilesComeFromTheServer: the policy lets the page connect nowhere else, so a
+// redirect to the storage would fail.
+func TestFilesComeFromTheServer(t *testing.T) {
+	t.Parallel()
+	script := get(t, "GET", "/assets/api.js", nil).Body.String()
+	found := regexp.MustCompile("/v1/recordings/[^`]*/(audio|peaks)[^`]*`").FindAllString(script, -1)
+	if len(found) != 2 {
+		t.Errorf("the page asks for files at %q", found)
+	}
+	for _, at := range found {
+		if !strings.Contains(at, "redirect=false") {
+			t.Errorf("the page follows redirects of %s", at)
+		}
+	}
+}
