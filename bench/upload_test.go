@@ -28,13 +28,14 @@ import (
 	"reprise/catalog"
 	"reprise/hooks"
 	"reprise/internal/pgtest"
+	"reprise/internal/s3test"
 	"reprise/recording"
 	"reprise/storage/disk"
 	"reprise/upload"
 )
 
 func TestMain(m *testing.M) {
-	pgtest.Main(m, goleak.IgnoreAnyFunction("github.com/tus/tusd/v2/pkg/handler.newDelayedContext.func1"))
+	pgtest.Main(s3test.With(m), goleak.IgnoreAnyFunction("github.com/tus/tusd/v2/pkg/handler.newDelayedContext.func1"))
 }
 
 type noTicks struct{}
@@ -42,6 +43,9 @@ type noTicks struct{}
 func (noTicks) Publish(context.Context, recording.Event) {}
 
 const maxSize = 1 << 30
+
+// client keeps a connection for each of many clients.
+var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 
 // reprise is our server as `reprise serve` has it, without workers: durable
 // commits in Postgres, bytes fsynced before them, digest computed.
@@ -94,13 +98,20 @@ func must(b *testing.B, err error) {
 // before the creation to after the last answer.
 func send(b *testing.B, url string, data []byte, chunk int) time.Duration {
 	b.Helper()
+	_, took := sendTo(b, url, data, chunk)
+	return took
+}
+
+// sendTo is send that also returns the upload's URL.
+func sendTo(b *testing.B, url string, data []byte, chunk int) (location string, took time.Duration) {
+	b.Helper()
 	began := time.Now()
-	location := call(b, http.MethodPost, url, nil, "Upload-Length", strconv.Itoa(len(data))).Get("Location")
+	location = call(b, http.MethodPost, url, nil, "Upload-Length", strconv.Itoa(len(data))).Get("Location")
 	for at := 0; at < len(data); at += chunk {
 		call(b, http.MethodPatch, location, data[at:min(at+chunk, len(data))],
 			"Upload-Offset", strconv.Itoa(at), "Content-Type", "application/offset+octet-stream")
 	}
-	return time.Since(began)
+	return location, time.Since(began)
 }
 
 func call(b *testing.B, method, url string, body []byte, header ...string) http.Header {
@@ -111,7 +122,7 @@ func call(b *testing.B, method, url string, body []byte, header ...string) http.
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	must(b, err)
 	defer resp.Body.Close()
 	if resp.StatusCode >= 300 {

@@ -77,8 +77,8 @@ func TestAdviceOnNetworks(t *testing.T) {
 	}
 	free.Close()
 	for endpoint, want := range map[string]string{
-		"http://" + free.Addr().String():              "Nothing listens at",
-		secure.URL:                                    "certificate",
+		"http://" + free.Addr().String(): "Nothing listens at",
+		secure.URL:                       "certificate",
 		strings.Replace(plain.URL, "http", "https", 1): "does not speak TLS",
 	} {
 		if got := advise(t, storeAt(t, endpoint)); !strings.Contains(got, want) {

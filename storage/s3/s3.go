@@ -47,7 +47,8 @@ type Options struct {
 	Metrics prometheus.Registerer
 	// HTTPClient sends the requests; nil means one made for S3.
 	HTTPClient s3.HTTPClient
-	Now        func() time.Time
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
 }
 
 // InlineReader gives back the bytes of parts that the ledger keeps.
@@ -75,6 +76,9 @@ type Store struct {
 func New(ctx context.Context, o Options) (*Store, error) {
 	if o.Location.Bucket == "" {
 		return nil, errors.New("s3: no bucket")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	memory := newMemory(o.MemoryBytes)
 	m, err := newMetrics(o.Metrics, memory)
