@@ -64,7 +64,7 @@ func (u *upload) failIfLost(ctx context.Context, err error) error {
 	}
 	u.s.metrics.ended("failed")
 	u.s.log.ErrorContext(ctx, "upload failed: its storage has lost bytes", slog.Any("upload", u.row.ID),
-		slog.Any("recording", u.row.RecordingID), slog.Any("error", err))
+		purpose(u.row), slog.Any("error", err))
 	return err
 }
 

@@ -137,7 +137,7 @@ func (st store) NewUpload(ctx context.Context, info handler.FileInfo) (handler.U
 	}
 	if created {
 		s.metrics.created.Inc()
-		s.log.InfoContext(ctx, "upload created", slog.Any("upload", u.ID), slog.Any("recording", u.RecordingID), slog.Bool("partial", u.Partial))
+		s.log.InfoContext(ctx, "upload created", slog.Any("upload", u.ID), purpose(u))
 	}
 	if !u.Partial {
 		req.w.Header().Set("Reprise-Recording", u.RecordingID.String())
@@ -257,8 +257,16 @@ func (u *upload) DeclareLength(ctx context.Context, length int64) error {
 func (s *Server) received(ctx context.Context, u recording.Upload) {
 	s.metrics.ended("received")
 	s.metrics.duration.Observe(s.o.Now().Sub(u.CreatedAt).Seconds())
-	s.log.InfoContext(ctx, "upload received", slog.Any("upload", u.ID), slog.Any("recording", u.RecordingID),
+	s.log.InfoContext(ctx, "upload received", slog.Any("upload", u.ID), purpose(u),
 		slog.Int64("sizeBytes", u.Offset), slog.Duration("took", s.o.Now().Sub(u.CreatedAt)))
+}
+
+// purpose tells in the log what an upload is for.
+func purpose(u recording.Upload) slog.Attr {
+	if u.Partial {
+		return slog.Bool("partial", true)
+	}
+	return slog.Any("recording", u.RecordingID)
 }
 
 // progress sends a tick with the committed offset.

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"reprise/internal/s3test"
 )
 
 // checkNoPieces checks that nothing of partial uploads is left in storage.
@@ -49,6 +51,37 @@ func TestParallelUploads(t *testing.T) {
 		t.Errorf("HEAD of the final upload says %v", h)
 	}
 	s.checkNoPieces(t)
+}
+
+// The same in object storage, where pieces are multipart uploads, or tails in the
+// ledger.
+func TestParallelUploadsOnS3(t *testing.T) {
+	t.Parallel()
+	large := makeAudio(t, "large.wav", "-stream_loop", "-1", "-t", "32", "-i", speech, "-ar", "96000", "-ac", "2", "-c:a", "pcm_s24le") // 18 MB
+	small := makeBigWAV(t)
+	onEachS3(t, func(t *testing.T, storage *s3test.Server) {
+		bucket := storage.Bucket(t)
+		s := newServer(t, onS3(storage.URL(bucket, "part-size=5MiB"), "server"))
+		u := s.user(t, "alice")
+		for _, c := range []tusCase{
+			{File: large, ParallelUploads: 3}, {File: large, ParallelUploads: 2, ChunkSize: 3_000_000}, {File: small, ParallelUploads: 3, ChunkSize: 100_000},
+		} {
+			p := u.startClient(c)
+			p.mustSucceed()
+			u.checkStored(p.recording(), c.File)
+		}
+		if got := u.recordings(); len(got) != 3 {
+			t.Errorf("%d recordings", len(got))
+		}
+		for _, key := range storage.Keys(t, bucket) {
+			if strings.Contains(key, "uploads/") || strings.Contains(key, "parts/") {
+				t.Errorf("left in storage: %s", key)
+			}
+		}
+		if left := storage.Multiparts(t, bucket); len(left) != 0 {
+			t.Errorf("left in storage: %v", left)
+		}
+	})
 }
 
 // Connections break at random, that of the final upload's creation too: the client
