@@ -43,8 +43,8 @@ func (s *Store) Assemble(ctx context.Context, u recording.Upload) error {
 		return nil
 	case headErr != nil && !errors.Is(headErr, storage.ErrNotFound):
 		return headErr // so it isn't known whether they are lost
-	case errors.Is(err, storage.ErrLost):
-		return s.lost(ctx, m.name, err, made)
+	case gone(err):
+		return s.wait(ctx, m.name, err, made)
 	}
 	return err
 }

@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
@@ -15,10 +17,10 @@ import (
 // How long servers may take for an attempt. A hanging one must not hang an
 // upload, whose client could have tried again.
 const (
-	attemptTimeout = 15 * time.Second // and a second more for each attemptBytes it sends
-	attemptBytes   = 256 << 10
-	// AWS takes up to minutes to put many parts together.
-	completeTimeout = 2 * time.Minute
+	attemptTimeout = 15 * time.Second // and as much again for each attemptBytes it sends
+	attemptBytes   = 4 << 20
+	// Putting parts together takes servers longer.
+	completeFactor = 4
 )
 
 // The operations that are treated apart, as the SDK calls them.
@@ -36,6 +38,27 @@ func (e *timeoutError) Error() string { return fmt.Sprintf("no answer within %v"
 
 // Timeout tells the SDK to try again.
 func (e *timeoutError) Timeout() bool { return true }
+
+// hollowError says that an answer of success lacks what only S3 itself can say: it
+// is perhaps of a proxy, or an error that the SDK doesn't look for in a body.
+type hollowError struct{}
+
+func (hollowError) Error() string { return "the answer is not one of an S3 server" }
+
+// RetryableError tells the SDK to try again.
+func (hollowError) RetryableError() bool { return true }
+
+func hollow(result any) bool {
+	switch out := result.(type) {
+	case *s3.PutObjectOutput:
+		return out.ETag == nil
+	case *s3.UploadPartOutput:
+		return out.ETag == nil
+	case *s3.CreateMultipartUploadOutput:
+		return aws.ToString(out.UploadId) == ""
+	}
+	return false
+}
 
 // folderError is one of servers that keep objects as files: while one object is put,
 // the last other one of its folder is deleted, and the folder with it.
@@ -70,6 +93,9 @@ func (s *Store) attempt(ctx context.Context, in middleware.FinalizeInput, next m
 	if !timer.Stop() && ctx.Err() == nil && err != nil {
 		err = &timeoutError{limit}
 	}
+	if err == nil && hollow(out.Result) {
+		err = hollowError{}
+	}
 	// The body of an object is still to be read; its reader cancels ctx.
 	if err != nil || operation != opGet {
 		cancel()
@@ -84,11 +110,11 @@ func (s *Store) attempt(ctx context.Context, in middleware.FinalizeInput, next m
 func (s *Store) limit(operation string, request any) time.Duration {
 	limit := s.timeout
 	if operation == opComplete {
-		limit += completeTimeout
+		limit *= completeFactor
 	}
 	if r, ok := request.(*smithyhttp.Request); ok {
 		if n, known, err := r.StreamLength(); known && err == nil {
-			limit += time.Duration(n) * time.Second / attemptBytes
+			limit += time.Duration(float64(s.timeout) * float64(n) / attemptBytes)
 		}
 	}
 	return limit

@@ -13,12 +13,10 @@ import (
 )
 
 // A server that has no such upload and no such object may still be making the
-// object, for somebody else who completed the upload. So it is asked a few times
-// before the bytes are called lost, which is for good.
-const (
-	lostTries = 5
-	lostPause = time.Second
-)
+// object, for somebody else who completed the upload. So it is asked so many times,
+// for as long as an attempt may take, before the bytes are called lost: that is for
+// good.
+const lostTries = 10
 
 // complete makes the object of the parts, of size bytes in all, in their order. It
 // can be tried again after it ended in any way, a crash included: an object of
@@ -56,8 +54,11 @@ func (s *Store) completeIf(ctx context.Context, m multipart, parts []uploaded, m
 		switch {
 		case headErr == nil && made(object):
 			return nil
-		case attempts == 1 && gone(err) && (headErr == nil || absent):
-			return s.lost(ctx, m.name, err, made)
+		case gone(err) && (headErr == nil || absent):
+			if attempts == 1 {
+				err = errors.Join(storage.ErrLost, err)
+			}
+			return s.wait(ctx, m.name, err, made)
 		case attempts == maxAttempts || !retryer.IsErrorRetryable(err):
 			return failed("complete a multipart upload", err)
 		}
@@ -71,10 +72,10 @@ func (s *Store) completeIf(ctx context.Context, m multipart, parts []uploaded, m
 // there, or not the upload as a whole.
 func gone(err error) bool { return noSuchUpload(err) || errorCode(err) == "InvalidPart" }
 
-// lost returns nil if the object appears, and ErrLost with the cause if not.
-func (s *Store) lost(ctx context.Context, name string, cause error, made func(*s3.HeadObjectOutput) bool) error {
+// wait returns nil if the object appears, and the cause if not.
+func (s *Store) wait(ctx context.Context, name string, cause error, made func(*s3.HeadObjectOutput) bool) error {
 	for range lostTries {
-		if err := pause(ctx, lostPause); err != nil {
+		if err := pause(ctx, s.timeout/lostTries); err != nil {
 			return failed("complete a multipart upload", err)
 		}
 		object, err := s.head(ctx, name)
@@ -85,7 +86,7 @@ func (s *Store) lost(ctx context.Context, name string, cause error, made func(*s
 			return err
 		}
 	}
-	return failed("complete a multipart upload", errors.Join(storage.ErrLost, cause))
+	return failed("complete a multipart upload", cause)
 }
 
 // head returns what is known of the object of this name.

@@ -3,6 +3,8 @@ package storagetest
 import (
 	"context"
 	"errors"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -44,10 +46,18 @@ func testList(s *suite) {
 
 // The janitor deletes what it is given.
 func testListDeletes(s *suite) {
-	for range 300 {
-		s.put("many/"+uuid.NewString(), nil)
-	}
 	want := 300
+	var group sync.WaitGroup
+	for range 10 {
+		group.Go(func() {
+			for range 30 {
+				if _, err := s.store.Put(s.ctx, "many/"+uuid.NewString(), strings.NewReader("")); err != nil {
+					s.Errorf("Put: %v", err)
+				}
+			}
+		})
+	}
+	group.Wait()
 	for range 3 {
 		u := s.newUpload()
 		u.send(false, pattern(1, 10))
