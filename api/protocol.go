@@ -29,7 +29,7 @@ func (a *API) documentUploadProtocol() {
 	a.describe(huma.Operation{
 		OperationID: "createUpload", Method: http.MethodPost, Path: "/files/",
 		Summary:     "Begin an upload",
-		Description: "With Content-Type application/offset+octet-stream the body is the file's first bytes. A clientId in the metadata makes this safe to repeat: the same one gives the same upload.",
+		Description: "With Content-Type application/offset+octet-stream the body is the file's first bytes. A clientId in the metadata makes this safe to repeat: the same one gives the same upload. Requests of the IETF's draft of resumable uploads (Upload-Draft-Interop-Version 3 to 6) are served at the same paths.",
 		Parameters: []*huma.Param{
 			version, length,
 			headerParam("Upload-Defer-Length", "1, in place of Upload-Length, if the length is not known yet.", false),

@@ -29,6 +29,15 @@ func (h *Hooks) Admit(req recording.AdmissionRequest) (recording.Admission, erro
 	if err != nil {
 		return recording.Admission{}, err
 	}
+	for key, value := range map[string]string{"filename": req.Filename, "filetype": req.Filetype} {
+		if meta[key] != "" || value == "" {
+			continue
+		}
+		if err := checkValue(key, value); err != nil {
+			return recording.Admission{}, err
+		}
+		meta[key] = value
+	}
 	if req.Length != nil && *req.Length > h.maxSizeBytes {
 		return recording.Admission{}, recording.Errorf(recording.CodeTooLarge,
 			"The upload declares %d bytes; at most %d are accepted.", *req.Length, h.maxSizeBytes)

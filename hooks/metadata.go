@@ -43,15 +43,22 @@ func ParseMetadata(header string) (map[string]string, error) {
 		if err != nil {
 			return nil, metadataError("the value of %s is not Base64", key)
 		}
-		if !utf8.Valid(value) {
-			return nil, metadataError("the value of %s is not UTF-8", key)
-		}
-		if strings.ContainsFunc(string(value), unicode.IsControl) {
-			return nil, metadataError("the value of %s has control characters", key)
+		if err := checkValue(key, string(value)); err != nil {
+			return nil, err
 		}
 		meta[key] = string(value)
 	}
 	return meta, nil
+}
+
+func checkValue(key, value string) error {
+	if !utf8.ValidString(value) {
+		return metadataError("the value of %s is not UTF-8", key)
+	}
+	if strings.ContainsFunc(value, unicode.IsControl) {
+		return metadataError("the value of %s has control characters", key)
+	}
+	return nil
 }
 
 func validKey(key string) bool {

@@ -7,6 +7,8 @@ type AdmissionRequest struct {
 	OwnerID  uuid.UUID
 	Length   *int64 // bytes; nil if the client will say later
 	Metadata string // the Upload-Metadata header as it came, undecoded
+	Filename string // said in another way; counts if Metadata has none
+	Filetype string // the same
 	Partial  bool   // a piece of a concatenation, whose metadata is not a recording's
 }
 

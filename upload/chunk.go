@@ -36,6 +36,12 @@ func (u *upload) WriteChunk(ctx context.Context, offset int64, src io.Reader) (i
 		return 0, nil
 	}
 	start := u.row.Offset
+	if d := u.req.draft; d != nil && u.req.http.ContentLength >= 0 {
+		if err := d.checkEnd(u.row, start+u.req.http.ContentLength); err != nil {
+			return 0, u.req.fail(err)
+		}
+	}
+	u.written = true
 	a, err := newAppender(u)
 	if err != nil {
 		return 0, u.req.fail(err)
@@ -45,6 +51,9 @@ func (u *upload) WriteChunk(ctx context.Context, offset int64, src io.Reader) (i
 	u.req.body.end()
 	if cause := u.req.body.interrupted(); cause != nil && err == nil && !u.row.Complete() {
 		err = cause
+	}
+	if d := u.req.draft; d != nil && err == nil && u.req.body.complete() {
+		err = d.checkEnd(u.row, u.row.Offset)
 	}
 	return u.row.Offset - start, u.req.fail(u.failIfLost(ctx, err))
 }
@@ -356,7 +365,7 @@ func (a *appender) move(ctx context.Context, ch recording.Chunk) error {
 	}
 	failpoint.Hit("patch.committed")
 	row.Offset, row.PartNumber = ch.To, max(row.PartNumber, ch.PartNumber-recording.PartWindow)
-	row.ExpiresAt = ch.ExpiresAt
+	row.HashState, row.Head, row.ExpiresAt = ch.HashState, ch.Head, ch.ExpiresAt
 	a.u.req.closed = ch.CloseWrite || complete
 	if complete {
 		failpoint.Hit("patch.received")

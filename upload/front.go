@@ -21,7 +21,9 @@ type request struct {
 	owner uuid.UUID
 	claim recording.Claim
 	check *checksum // that the client says its bytes have; nil without
-	host  string    // what the client calls this server
+	draft *draft    // nil for tus
+	http  *http.Request
+	host  string // what the client calls this server
 	in    http.Header
 	w     http.ResponseWriter
 
@@ -60,9 +62,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 	// tusd would let it turn a POST into any other method, past the checks here.
 	r.Header.Del("X-HTTP-Method-Override")
-	w.Header().Set("Tus-Resumable", "1.0.0")
-
 	path := strings.Trim(strings.TrimPrefix(r.URL.Path, strings.TrimSuffix(s.o.BasePath, "/")), "/")
+	draft, err := draftOf(r)
+	if draft == nil {
+		w.Header().Set("Tus-Resumable", "1.0.0")
+	}
 	route, ok := s.route(r.Method, path != "")
 	if !ok {
 		w.Header().Set("Allow", allowed(path != ""))
@@ -72,28 +76,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 		s.tus.Middleware(http.NotFoundHandler()).ServeHTTP(&optionsWriter{w}, r)
 		return nil
 	}
-	if err := checkVersion(w, r); err != nil {
-		return err
-	}
-	if err := unifyHeader(r.Header); err != nil {
-		return err
-	}
-	check, err := checksumOf(r.Header)
 	if err != nil {
 		return err
 	}
-	principal, ok := auth.FromContext(r.Context())
-	if !ok {
-		return recording.Errorf(recording.CodeUnauthenticated, "Send a token: Authorization: Bearer <token>.")
-	}
-	req := &request{
-		owner: principal.UserID,
-		claim: claimOf(r),
-		check: check,
-		host:  r.Host,
-		in:    r.Header,
-		w:     w,
-		body:  &interruptibleBody{ReadCloser: r.Body, control: http.NewResponseController(w)},
+	req, err := readRequest(w, r, draft)
+	if err != nil {
+		return err
 	}
 	if path != "" {
 		id, err := uuid.Parse(path)
@@ -108,7 +96,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	if r.Method == http.MethodPatch && r.Header.Get("Content-Type") != "application/offset+octet-stream" {
+	if r.Method == http.MethodPatch && draft == nil && r.Header.Get("Content-Type") != "application/offset+octet-stream" {
 		return recording.Errorf(recording.CodeContentType, "A PATCH needs Content-Type: application/offset+octet-stream.")
 	}
 	if r.Method == http.MethodPost { // clients send it with other requests of a partial upload, too
@@ -123,8 +111,39 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 	r.Body = req.body
 	r = r.WithContext(context.WithValue(r.Context(), requestKey{}, req))
 	r.URL.Path = path // what tusd takes the id from
+	req.http = r
 	s.tus.Middleware(route).ServeHTTP(&problemWriter{ResponseWriter: w, s: s, r: r, req: req}, r)
 	return nil
+}
+
+// readRequest reads the header of a request.
+func readRequest(w http.ResponseWriter, r *http.Request, draft *draft) (*request, error) {
+	if draft == nil {
+		if err := checkVersion(w, r); err != nil {
+			return nil, err
+		}
+	}
+	if err := unifyHeader(r.Header); err != nil {
+		return nil, err
+	}
+	check, err := checksumOf(r.Header)
+	if err != nil {
+		return nil, err
+	}
+	principal, ok := auth.FromContext(r.Context())
+	if !ok {
+		return nil, recording.Errorf(recording.CodeUnauthenticated, "Send a token: Authorization: Bearer <token>.")
+	}
+	return &request{
+		owner: principal.UserID,
+		claim: claimOf(r),
+		check: check,
+		draft: draft,
+		host:  r.Host,
+		in:    r.Header,
+		w:     w,
+		body:  &interruptibleBody{ReadCloser: r.Body, control: http.NewResponseController(w)},
+	}, nil
 }
 
 // route finds tusd's handler of a method.
@@ -168,7 +187,7 @@ func checkVersion(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	w.Header().Set("Tus-Version", "1.0.0")
-	return recording.Errorf(recording.CodeProtocolVersion, "Send Tus-Resumable: 1.0.0; this server speaks no other version.")
+	return recording.Errorf(recording.CodeProtocolVersion, "Send Tus-Resumable: 1.0.0; this server speaks no other version. Of the IETF's draft it speaks the interop versions 3 to 6.")
 }
 
 // unifyHeader makes one field of those that may come in several (RFC 9110, 5.3),
@@ -177,7 +196,8 @@ func unifyHeader(h http.Header) error {
 	if metadata := h.Values("Upload-Metadata"); len(metadata) > 1 {
 		h.Set("Upload-Metadata", strings.Join(metadata, ","))
 	}
-	for _, name := range []string{"Upload-Offset", "Upload-Length", "Upload-Defer-Length", "Upload-Concat", "Upload-Checksum"} {
+	for _, name := range []string{"Upload-Offset", "Upload-Length", "Upload-Defer-Length", "Upload-Concat", "Upload-Checksum",
+		"Upload-Draft-Interop-Version", "Upload-Complete", "Upload-Incomplete", "Content-Disposition"} {
 		if len(h.Values(name)) > 1 {
 			return recording.Errorf(recording.CodeInvalidRequest, "There is more than one %s header; send one.", name)
 		}
@@ -207,6 +227,7 @@ func (s *Server) checkAlive(u recording.Upload) error {
 type interruptibleBody struct {
 	io.ReadCloser
 	control *http.ResponseController
+	skip    int64 // how many of the next bytes nobody wants; the reader's own
 
 	mu    sync.Mutex
 	cause *recording.Error
@@ -293,6 +314,10 @@ func (b *interruptibleBody) Read(p []byte) (int, error) {
 		return 0, cause
 	}
 	n, err := b.ReadCloser.Read(p)
+	if unwanted := int(min(b.skip, int64(n))); unwanted > 0 {
+		b.skip -= int64(unwanted)
+		n = copy(p, p[unwanted:n])
+	}
 	if err == io.EOF {
 		b.mu.Lock()
 		b.whole = true

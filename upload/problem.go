@@ -37,10 +37,18 @@ type problemWriter struct {
 func (w *problemWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *problemWriter) WriteHeader(status int) {
+	if status < 200 {
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
 	if w.req.body.interrupted() != nil {
 		w.Header().Set("Connection", "close")
 	}
-	if u, ok := w.req.row(); ok && u.Expires() && w.r.Method != http.MethodDelete {
+	u, ok := w.req.row()
+	if w.req.draft != nil {
+		w.req.draft.answer(w.Header(), w.r.Method, status, u)
+	}
+	if ok && u.Expires() && w.r.Method != http.MethodDelete {
 		w.Header().Set("Upload-Expires", u.ExpiresAt.UTC().Format(http.TimeFormat))
 	}
 	if status < 400 {

@@ -36,12 +36,16 @@ func (s *Server) admit(event handler.HookEvent) (handler.HTTPResponse, handler.F
 	req := requestFrom(ctx)
 	none := handler.FileInfoChanges{}
 	var err error
-	req.admission, err = s.o.Hooks.Admit(recording.AdmissionRequest{
+	asked := recording.AdmissionRequest{
 		OwnerID:  req.owner,
 		Length:   declaredLength(event.Upload),
 		Metadata: event.HTTPRequest.Header.Get("Upload-Metadata"),
 		Partial:  event.Upload.IsPartial,
-	})
+	}
+	if req.draft != nil {
+		asked.Filename, asked.Filetype = req.draft.filename, req.draft.filetype
+	}
+	req.admission, err = s.o.Hooks.Admit(asked)
 	if err != nil || req.admission.ClientID == "" {
 		return handler.HTTPResponse{}, none, req.fail(err)
 	}
@@ -52,10 +56,16 @@ func (s *Server) admit(event handler.HookEvent) (handler.HTTPResponse, handler.F
 	if err == nil {
 		err = sameLength(u, declaredLength(event.Upload))
 	}
-	if err != nil || u.Offset == 0 {
+	if err != nil || !req.overtaken(u) {
 		return handler.HTTPResponse{}, none, req.fail(err)
 	}
 	return handler.HTTPResponse{}, none, s.repeatedCreate(req, u)
+}
+
+// overtaken reports whether a repeated creation has nothing to add to u, which its
+// first try has created.
+func (req *request) overtaken(u recording.Upload) bool {
+	return u.Complete() || u.Offset > 0 && req.draft == nil
 }
 
 // repeatedCreate is the "error" that answers a repeated creation.
@@ -128,8 +138,12 @@ func (st store) NewUpload(ctx context.Context, info handler.FileInfo) (handler.U
 	failpoint.Hit("create.done")
 	if err == nil && !created {
 		err = sameLength(u, n.Length)
-		if err == nil && u.Offset > 0 { // got somewhere since admit has looked
+		switch {
+		case err != nil:
+		case req.overtaken(u): // since admit has looked
 			err = s.repeatedCreate(req, u)
+		case u.Offset > 0:
+			err = req.resume(u)
 		}
 	}
 	if err != nil {
@@ -185,6 +199,8 @@ type upload struct {
 	req   *request
 	row   recording.Upload
 	fresh bool // made by NewUpload, before the lock
+
+	written bool // a body has been read
 }
 
 // GetInfo says what tusd needs to know.
@@ -231,6 +247,10 @@ func (u *upload) Terminate(ctx context.Context) error {
 // DeclareLength sets a deferred length. If every byte is there already the
 // upload is received in the same transaction: tusd would not finish it again.
 func (u *upload) DeclareLength(ctx context.Context, length int64) error {
+	if u.written && (!u.req.body.complete() || u.req.body.skip > 0) {
+		// Only the draft declares a length behind a body: it must have come to its end.
+		return u.req.fail(recording.Errorf(recording.CodeInvalidRequest, "The body ended early; resume."))
+	}
 	var receipt *recording.Receipt
 	if length == u.row.Offset && !u.row.Partial {
 		digest, err := restoreHash(u.row.HashState)

@@ -1,6 +1,6 @@
 // Package upload serves the tus 1.0 protocol (https://tus.io/protocols/resumable-upload)
-// over the upload ledger. It is the only package that knows tusd: tusd's handler
-// speaks the protocol, this package gives it a DataStore and a Locker, and stands
+// over the upload ledger, and the draft of the IETF that iOS speaks by itself. It
+// is the only package that knows tusd: tusd's handler speaks the protocols, this package gives it a DataStore and a Locker, and stands
 // in front of it as the one place where ownership is checked.
 //
 // What it promises:
@@ -138,14 +138,16 @@ func New(o Options) (*Server, error) {
 	composer.UseConcater(store{s})
 	composer.UseLocker(locker{s})
 	tus, err := handler.NewUnroutedHandler(handler.Config{
-		StoreComposer:           composer,
-		BasePath:                o.PublicURL + o.BasePath,
-		MaxSize:                 o.MaxSizeBytes,
-		DisableDownload:         true,
-		Cors:                    &handler.CorsConfig{Disable: true}, // one place answers CORS for every route: app
-		Logger:                  bridgeLog(s.log),
-		PreUploadCreateCallback: s.admit,
-		NetworkTimeout:          o.ReadTimeout,
+		StoreComposer:   composer,
+		BasePath:        o.PublicURL + o.BasePath,
+		MaxSize:         o.MaxSizeBytes,
+		DisableDownload: true,
+		// The IETF's draft: see draft.
+		EnableExperimentalProtocol: true,
+		Cors:                       &handler.CorsConfig{Disable: true}, // one place answers CORS for every route: app
+		Logger:                     bridgeLog(s.log),
+		PreUploadCreateCallback:    s.admit,
+		NetworkTimeout:             o.ReadTimeout,
 		// What a broken request has sent is committed within this time.
 		GracefulRequestCompletionTimeout: 10 * time.Second,
 		AcquireLockTimeout:               20 * time.Second,
