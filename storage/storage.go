@@ -54,6 +54,11 @@ type Store interface {
 	// ErrLost says that committed bytes are missing, which no retry mends.
 	Assemble(ctx context.Context, u recording.Upload) error
 
+	// CheckParts looks whether the committed bytes of u.Parts are there, without reading
+	// them; those that the ledger itself has are. ErrLost says that some are missing,
+	// as they may be once the upload was assembled.
+	CheckParts(ctx context.Context, u recording.Upload) error
+
 	// DiscardParts deletes what an upload has in storage besides its object, as far
 	// as the ledger knows of it. What writers have left that never committed is found
 	// by List. Nothing there is no error.

@@ -141,6 +141,21 @@ func (s *Store) copyPart(ctx context.Context, to *os.File, offset int64, uploadI
 	return nil
 }
 
+// CheckParts implements storage.Store.
+func (s *Store) CheckParts(ctx context.Context, u recording.Upload) error {
+	for _, part := range u.Parts {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		f, err := s.openPart(u.ID, part, os.O_RDONLY)
+		if err != nil {
+			return failed("check parts", err)
+		}
+		f.Close() // nothing was written
+	}
+	return nil
+}
+
 // DiscardParts implements storage.Store.
 func (s *Store) DiscardParts(ctx context.Context, u recording.Upload) error {
 	return s.removeParts(ctx, u.ID)

@@ -23,6 +23,7 @@ var assembleTests = map[string]func(*suite){
 	"assemble/canceled": testAssembleCanceled,
 	"assemble/lost":     testAssembleLost,
 	"assemble/twice":    testAssembleConcurrently,
+	"check/parts":       testCheckParts,
 	"discard/nothing":   testDiscardNothing,
 	"discard/all":       testDiscardUncommitted,
 }
@@ -105,6 +106,32 @@ func testAssembleConcurrently(s *suite) {
 		group.Wait()
 		s.wantObject(u.row.ObjectKey, u.content)
 	})
+}
+
+func testCheckParts(s *suite) {
+	check := func(u *upload) {
+		if err := s.store.CheckParts(s.ctx, u.row); err != nil {
+			s.Errorf("CheckParts of %d parts = %v", len(u.row.Parts), err)
+		}
+		if found := s.entries(); len(found[recording.StoredParts])+len(found[recording.StoredMultipart]) == 0 {
+			return // the ledger itself has the bytes
+		}
+		s.sweep()
+		if err := s.store.CheckParts(s.ctx, u.row); !errors.Is(err, storage.ErrLost) {
+			s.Errorf("CheckParts of %d parts that are gone = %v, want ErrLost", len(u.row.Parts), err)
+		}
+	}
+	check(s.newUpload())
+	s.oneToThree(check)
+	large := s.newUpload()
+	large.send(false, pattern(1, 9<<20))
+	large.send(false, pattern(2, 1000))
+	check(large)
+	canceled, cancel := context.WithCancel(s.ctx)
+	cancel()
+	if err := s.store.CheckParts(canceled, large.row); !errors.Is(err, context.Canceled) {
+		s.Errorf("CheckParts = %v, want context.Canceled", err)
+	}
 }
 
 func testDiscardNothing(s *suite) {
