@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -16,12 +17,13 @@ import (
 // Of a recording that is on its way everything is kept. A writer or a stage puts
 // an object there before it tells the ledger, and however long it stood still in
 // between, it is refused once the recording is where no such thing can come from.
-// What is left of a recording whose bytes were found to be lost is kept for whoever
-// brings back the rest.
+// What a purge is to delete is kept until it has. And what a row names that has
+// changed since the storage was asked may have been deleted in between by whoever
+// changed it.
 const (
-	// A partial upload p is on its way until its bytes are verified as those of the
-	// final upload f.
-	entries = `
+	// What entries t are of: a recording r with its upload u, or a partial upload p,
+	// perhaps of the final upload f with the recording fr.
+	ofRows = `
 		FROM unnest($1::text[], $2::uuid[], $3::text[]) WITH ORDINALITY AS t (key, id, multipart_id, n)
 		LEFT JOIN recordings r ON r.id = t.id
 		LEFT JOIN uploads u ON u.recording_id = t.id
@@ -29,41 +31,39 @@ const (
 		LEFT JOIN uploads f ON f.id = p.final_id
 		LEFT JOIN recordings fr ON fr.id = f.recording_id
 		ORDER BY t.n`
-	onItsWay        = `r.state IN ('uploading', 'received', 'processing')`
-	partialOnItsWay = `(p.state IN ('receiving', 'received') AND f.id IS NULL OR fr.state IN ('received', 'processing')
-		OR f.state = 'failed' AND fr.purged_at IS NULL)`
-
-	objectHoldings = `
-		SELECT coalesce(r.id, p.id) IS NOT NULL, coalesce(
-			` + onItsWay + ` OR r.object_key = t.key AND r.purged_at IS NULL OR ` + partialOnItsWay + `, false)
-			OR EXISTS (SELECT FROM artifacts a WHERE a.object_key = t.key)` + entries
-
-	// An upload whose multipart upload the ledger knows makes no other.
-	multipartHoldings = `
-		SELECT coalesce(r.id, p.id) IS NOT NULL, coalesce(
-			` + onItsWay + ` AND coalesce(u.multipart_id, t.multipart_id) = t.multipart_id
-			OR u.state = 'failed' AND r.stage <> '' AND r.purged_at IS NULL AND u.multipart_id = t.multipart_id
-			OR ` + partialOnItsWay + ` AND coalesce(p.multipart_id, t.multipart_id) = t.multipart_id, false)` + entries
-
-	// The parts of a stored upload stay until its object is verified.
-	partsHoldings = `
-		SELECT p.id IS NOT NULL, coalesce(CASE WHEN p.partial THEN ` + partialOnItsWay + ` ELSE
-			p.state IN ('receiving', 'received')
-			OR p.state = 'stored' AND r.state IN ('received', 'processing')
-			OR p.state = 'failed' AND r.stage <> '' AND r.purged_at IS NULL END, false)
+	ofUpload = `
 		FROM unnest($1::text[], $2::uuid[], $3::text[]) WITH ORDINALITY AS t (key, id, multipart_id, n)
-		LEFT JOIN uploads p ON p.id = t.id
-		LEFT JOIN recordings r ON r.id = p.recording_id
+		LEFT JOIN uploads u ON u.id = t.id AND NOT u.partial
+		LEFT JOIN recordings r ON r.id = u.recording_id
+		LEFT JOIN uploads p ON p.id = t.id AND p.partial
 		LEFT JOIN uploads f ON f.id = p.final_id
 		LEFT JOIN recordings fr ON fr.id = f.recording_id
 		ORDER BY t.n`
+	hasRow  = `coalesce(r.id, u.id, p.id) IS NOT NULL`
+	changed = `greatest(r.updated_at, r.purged_at, u.updated_at, p.updated_at, f.updated_at, fr.updated_at, fr.purged_at) > $4`
+
+	// The parts of a stored upload, and of the partial ones that it was joined of, stay
+	// until its object is verified.
+	hasParts        = `(r.purged_at IS NULL AND (u.state <> 'stored' OR r.state IN ('received', 'processing')))`
+	partialHasParts = `(f.id IS NULL AND (p.state IN ('receiving', 'received') OR EXISTS (SELECT FROM upload_parts x WHERE x.upload_id = p.id))
+		OR fr.purged_at IS NULL AND (f.state <> 'stored' OR fr.state IN ('received', 'processing')))`
+
+	objectHoldings = `
+		SELECT ` + hasRow + `, coalesce(r.state IN ('uploading', 'received', 'processing')
+			OR r.object_key = t.key AND r.purged_at IS NULL OR ` + partialHasParts + ` OR ` + changed + `, false)
+			OR EXISTS (SELECT FROM artifacts a WHERE a.object_key = t.key)` + ofRows
+	// An upload whose multipart upload the ledger knows makes no other.
+	multipartHoldings = `
+		SELECT ` + hasRow + `, coalesce(` + hasParts + ` AND coalesce(u.multipart_id, t.multipart_id) = t.multipart_id
+			OR ` + partialHasParts + ` AND coalesce(p.multipart_id, t.multipart_id) = t.multipart_id OR ` + changed + `, false)` + ofRows
+	partsHoldings = `
+		SELECT ` + hasRow + `, coalesce(` + hasParts + ` OR ` + partialHasParts + ` OR ` + changed + `, false)` + ofUpload
 )
 
 // Holdings says of each entry of a storage what it is to the ledger, in their
-// order. What is told as no longer kept stays so. It is to be asked after the
-// storage has been: then what was put there and recorded in between is kept.
-// Temporary files are nothing that a ledger can know of: they are orphans.
-func (c *Catalog) Holdings(ctx context.Context, entries []recording.StoredEntry) ([]recording.Holding, error) {
+// order. Since is when the storage began to tell of them. What is told as an orphan
+// stays one. Temporary files are nothing that a ledger can know of: they are orphans.
+func (c *Catalog) Holdings(ctx context.Context, entries []recording.StoredEntry, since time.Time) ([]recording.Holding, error) {
 	holdings := make([]recording.Holding, len(entries))
 	for i := range holdings {
 		holdings[i] = recording.HoldingOrphan
@@ -83,7 +83,7 @@ func (c *Catalog) Holdings(ctx context.Context, entries []recording.StoredEntry)
 		if len(at) == 0 {
 			continue
 		}
-		rows, err := c.pool.Query(ctx, sql, keys, ids, multiparts)
+		rows, err := c.pool.Query(ctx, sql, keys, ids, multiparts, since)
 		if err != nil {
 			return nil, classify(err)
 		}

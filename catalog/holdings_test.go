@@ -15,6 +15,7 @@ func TestHoldings(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	ctx := t.Context()
+	since := time.Now().Add(time.Hour) // nothing changes any more
 	const kept, orphan, unknown = recording.HoldingKept, recording.HoldingOrphan, recording.HoldingUnknown
 	check := func(what string, u recording.Upload, want map[string]recording.Holding) {
 		t.Helper()
@@ -31,7 +32,7 @@ func TestHoldings(t *testing.T) {
 		for name, e := range entries {
 			names, list = append(names, name), append(list, e)
 		}
-		got, err := r.Holdings(ctx, list)
+		got, err := r.Holdings(ctx, list, since)
 		must(t, err)
 		all := map[string]recording.Holding{}
 		for i, name := range names {
@@ -64,7 +65,8 @@ func TestHoldings(t *testing.T) {
 	check("begun", open, every(kept))
 	check("with a multipart upload", withMultipart(open), except(kept, holdings{"other multipart": orphan}))
 	must(t, r.TerminateUpload(ctx, r.alice, open.ID))
-	check("terminated", open, except(orphan, holdings{"original": kept})) // its purge deletes that
+	toPurge := holdings{"stray": orphan, "artifact": orphan, "other multipart": orphan}
+	check("terminated", open, except(kept, toPurge))
 	must(t, r.MarkPurged(ctx, recording.PurgeJob{RecordingID: open.RecordingID}))
 	check("terminated and purged", open, every(orphan))
 
@@ -77,7 +79,7 @@ func TestHoldings(t *testing.T) {
 	}}}))
 	check("ready", done, except(orphan, holdings{"original": kept, "artifact": kept}))
 	must(t, r.DeleteRecording(ctx, r.alice, done.RecordingID))
-	check("deleted", done, except(orphan, holdings{"original": kept, "artifact": kept}))
+	check("deleted", done, except(kept, holdings{"stray": orphan, "other multipart": orphan}))
 	must(t, r.MarkPurged(ctx, recording.PurgeJob{RecordingID: done.RecordingID}))
 	check("purged", done, every(orphan))
 
@@ -88,13 +90,17 @@ func TestHoldings(t *testing.T) {
 	})
 	failed := r.create(r.alice)
 	must(t, r.FailUpload(ctx, failed.ID, 0, recording.ReasonStorage, "lost"))
-	check("failed before its end", failed, except(orphan, holdings{"original": kept}))
+	check("failed before its end", failed, except(kept, holdings{"stray": orphan, "artifact": orphan}))
+	must(t, r.MarkPurged(ctx, recording.PurgeJob{RecordingID: failed.RecordingID}))
+	check("failed and purged", failed, every(orphan))
+	since = time.Now().Add(-time.Hour)
+	check("failed and purged just now", failed, every(kept))
 
 	check("never heard of", recording.Upload{ID: recording.NewID(), RecordingID: recording.NewID()}, every(unknown))
 	got, err := r.Holdings(ctx, []recording.StoredEntry{
 		{Kind: recording.StoredObject, Key: "x"}, {Kind: recording.StoredTemp, Key: "tmp/x"},
 		{Kind: recording.StoredObject, Key: "recordings/x/y"}, {Kind: recording.StoredParts, UploadID: uuid.Nil},
-	})
+	}, since)
 	must(t, err)
 	if diff := cmp.Diff([]recording.Holding{unknown, orphan, unknown, unknown}, got); diff != "" {
 		t.Error(diff)
@@ -104,6 +110,7 @@ func TestHoldings(t *testing.T) {
 // TestHoldingsOfPartials follows what a concatenation leaves in storage.
 func TestHoldingsOfPartials(t *testing.T) {
 	t.Parallel()
+	since := time.Now().Add(time.Hour)
 	r := newRig(t)
 	ctx := t.Context()
 	partial := func() recording.Upload {
@@ -121,7 +128,7 @@ func TestHoldingsOfPartials(t *testing.T) {
 		got, err := r.Holdings(ctx, []recording.StoredEntry{
 			{Kind: recording.StoredObject, Key: u.ObjectKey}, {Kind: recording.StoredObject, Key: u.ObjectKey + "-3"},
 			{Kind: recording.StoredParts, UploadID: u.ID}, {Kind: recording.StoredMultipart, Key: u.ObjectKey, MultipartID: "m"},
-		})
+		}, since)
 		must(t, err)
 		if diff := cmp.Diff([]recording.Holding{want, want, want, want}, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", what, diff)
@@ -151,7 +158,9 @@ func TestHoldingsOfPartials(t *testing.T) {
 	must(t, r.FailRecording(ctx, final.RecordingID, recording.StageStore, recording.ReasonStorage, "lost"))
 	check("of a final upload that failed", lost, recording.HoldingKept)
 	must(t, r.DeleteRecording(ctx, r.alice, final.RecordingID))
-	check("of one that was deleted", lost, recording.HoldingOrphan)
+	check("of one that was deleted", lost, recording.HoldingKept)
+	must(t, r.MarkPurged(ctx, recording.PurgeJob{RecordingID: final.RecordingID}))
+	check("of one that was purged", lost, recording.HoldingOrphan)
 
 	final = join(joined)
 	must(t, r.CompleteStage(ctx, final.RecordingID, recording.StageStore, recording.StageResult{Next: recording.StageVerify}))

@@ -2,6 +2,7 @@ package catalog_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -56,7 +57,7 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 				{Kind: recording.StoredObject, Key: done.ObjectKey}, {Kind: recording.StoredParts, UploadID: done.ID},
 				{Kind: recording.StoredMultipart, Key: done.ObjectKey, MultipartID: "m"},
 				{Kind: recording.StoredObject, Key: one.ObjectKey}, {Kind: recording.StoredParts, UploadID: other.ID},
-			})
+			}, time.Now())
 			return err
 		},
 		"requeue": func() error { _, err := c.RequeueStages(ctx); return err },

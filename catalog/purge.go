@@ -119,6 +119,11 @@ func (c *Catalog) deleteExpired(ctx context.Context, tx pgx.Tx, list []expired, 
 	return nil
 }
 
+// endedEarly is true of an upload u that ended before its last byte without its
+// recording r being deleted. One that was found to be lost later is kept as it is
+// until its owner deletes it.
+const endedEarly = `(u.state = 'refused' OR u.state = 'failed' AND r.state = 'failed' AND r.stage = '')`
+
 // Purgeable says what may be deleted for good: everything of a deleted recording,
 // the parts of one whose upload ended, a partial upload that ended. What lives, or
 // never was, is ErrNotFound.
@@ -131,7 +136,7 @@ func (c *Catalog) Purgeable(ctx context.Context, job recording.PurgeJob) (record
 	var objectKey string
 	var uploadID uuid.UUID
 	err := c.pool.QueryRow(ctx, `
-		SELECT u.id, u.state IN ('refused', 'terminated', 'expired', 'failed') OR r.state = 'deleted', r.state = 'deleted', r.object_key,
+		SELECT u.id, `+endedEarly+` OR r.state = 'deleted', r.state = 'deleted', r.object_key,
 			coalesce((SELECT array_agg(a.object_key) FROM artifacts a WHERE a.recording_id = r.id), '{}')
 		FROM recordings r JOIN uploads u ON u.recording_id = r.id WHERE r.id = $1`, job.RecordingID).
 		Scan(&uploadID, &p.DiscardParts, &deleted, &objectKey, &p.Keys)
@@ -174,8 +179,13 @@ const deleteParts = `
 // MarkPurged forgets what a purge has deleted from storage.
 func (c *Catalog) MarkPurged(ctx context.Context, job recording.PurgeJob) error {
 	if job.UploadID != uuid.Nil {
-		_, err := c.pool.Exec(ctx, `DELETE FROM upload_parts WHERE upload_id = $1`, job.UploadID)
-		return classify(err)
+		return c.inTx(ctx, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, `UPDATE uploads SET updated_at = $2 WHERE id = $1`, job.UploadID, c.now()); err != nil {
+				return err
+			}
+			_, err := tx.Exec(ctx, `DELETE FROM upload_parts WHERE upload_id = $1`, job.UploadID)
+			return err
+		})
 	}
 	return c.inTx(ctx, func(tx pgx.Tx) error {
 		for _, sql := range []string{

@@ -25,9 +25,8 @@ const (
 			SELECT FROM river_job j WHERE j.kind = 'stage' AND ` + isLive + `
 			AND j.args->>'recordingId' = r.id::text AND j.args->>'stage' = r.stage)`
 
-	// A recording that failed after its last byte is kept until its owner deletes it.
 	lackPurge = ` FROM recordings r JOIN uploads u ON u.recording_id = r.id
-		WHERE r.purged_at IS NULL AND (r.state = 'deleted' OR u.state IN ('refused', 'failed') AND r.stage = '')
+		WHERE r.purged_at IS NULL AND (r.state = 'deleted' OR ` + endedEarly + `)
 		AND NOT EXISTS (
 			SELECT FROM river_job j WHERE j.kind = 'purge' AND ` + isLive + ` AND j.args->>'recordingId' = r.id::text)`
 

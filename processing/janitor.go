@@ -77,7 +77,7 @@ func (j *Janitor) Sweep(ctx context.Context) (JanitorResult, error) {
 	if res.Requeued, err = j.catalog.RequeuePurges(ctx); err != nil {
 		err = fmt.Errorf("look for missing purges: %w", err)
 	}
-	if sweepErr := j.sweep(ctx, j.now().Add(-orphanAge), &res); sweepErr != nil {
+	if sweepErr := j.sweep(ctx, &res); sweepErr != nil {
 		err = errors.Join(err, fmt.Errorf("look through the storage: %w", sweepErr))
 	}
 	level := slog.LevelInfo
@@ -89,13 +89,15 @@ func (j *Janitor) Sweep(ctx context.Context) (JanitorResult, error) {
 	return res, err
 }
 
-// sweep deletes what is older than before and belongs to nobody. What can't be
-// deleted keeps nothing else from being.
-func (j *Janitor) sweep(ctx context.Context, before time.Time, res *JanitorResult) error {
+// sweep deletes what is old and belongs to nobody. What can't be deleted keeps
+// nothing else from being.
+func (j *Janitor) sweep(ctx context.Context, res *JanitorResult) error {
+	began := j.now()
+	before := began.Add(-orphanAge)
 	var batch []recording.StoredEntry
 	var failed error // the first failure; thousands would say the same
 	ask := func() error {
-		removeErr, err := j.sweepBatch(ctx, batch, res)
+		removeErr, err := j.sweepBatch(ctx, batch, began, res)
 		batch = batch[:0]
 		failed = cmp.Or(failed, removeErr)
 		return err
@@ -117,11 +119,11 @@ func (j *Janitor) sweep(ctx context.Context, before time.Time, res *JanitorResul
 
 // sweepBatch asks the ledger after the storage, so that what was recorded in between
 // is known. It returns the first failure to remove something apart from that to ask.
-func (j *Janitor) sweepBatch(ctx context.Context, batch []recording.StoredEntry, res *JanitorResult) (failed, err error) {
+func (j *Janitor) sweepBatch(ctx context.Context, batch []recording.StoredEntry, since time.Time, res *JanitorResult) (failed, err error) {
 	if len(batch) == 0 {
 		return nil, nil
 	}
-	holdings, err := j.catalog.Holdings(ctx, batch)
+	holdings, err := j.catalog.Holdings(ctx, batch, since)
 	if err != nil {
 		return nil, fmt.Errorf("ask whose these are: %w", err)
 	}

@@ -59,7 +59,8 @@ type Catalog interface {
 	// MarkPurged records that nothing of it is in storage any more.
 	MarkPurged(ctx context.Context, job recording.PurgeJob) error
 	// Holdings says what entries of the storage are to the ledger, in their order.
-	Holdings(ctx context.Context, entries []recording.StoredEntry) ([]recording.Holding, error)
+	// Since is when the storage began to tell of them.
+	Holdings(ctx context.Context, entries []recording.StoredEntry, since time.Time) ([]recording.Holding, error)
 	// RequeueStages and RequeuePurges enqueue what is to be done of recordings that
 	// no job is there for, and return how many those were.
 	RequeueStages(ctx context.Context) (int, error)
