@@ -201,9 +201,9 @@ func (c *Catalog) receive(ctx context.Context, tx pgx.Tx, uploadID uuid.UUID, r 
 	return c.enqueue(ctx, tx, r.Job, time.Time{})
 }
 
-// FailUpload ends an unfinished upload whose storage has lost committed bytes: its
-// recording fails, and what is left of it is purged. A request whose epoch is over
-// gets ErrTakenOver.
+// FailUpload ends an unfinished upload, or a partial one that was not joined, whose
+// storage has lost committed bytes: its recording fails, and what is left of it is
+// purged. A request whose epoch is over gets ErrTakenOver.
 func (c *Catalog) FailUpload(ctx context.Context, id uuid.UUID, epoch int64, reason recording.Reason, detail string) error {
 	return c.endUpload(ctx, id, epoch, uploadEnd{recording.UploadFailed, recording.StateFailed, recording.EventRecordingFailed, reason, detail})
 }
@@ -230,8 +230,8 @@ func (c *Catalog) endUpload(ctx context.Context, id uuid.UUID, epoch int64, end 
 		var owner uuid.UUID
 		err := tx.QueryRow(ctx, `
 			UPDATE uploads SET state = $4, epoch = epoch + 1, updated_at = $3
-			WHERE id = $1 AND epoch = $2 AND state = 'receiving' RETURNING recording_id, owner_id`,
-			id, epoch, c.now(), end.upload).Scan(&recordingID, &owner)
+			WHERE id = $1 AND epoch = $2 AND (state = 'receiving' OR state = 'received' AND partial AND final_id IS NULL)
+			RETURNING recording_id, owner_id`, id, epoch, c.now(), end.upload).Scan(&recordingID, &owner)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return recording.ErrTakenOver
 		}

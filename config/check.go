@@ -53,6 +53,17 @@ func (c *Config) CheckMigrate() error {
 	return p.err()
 }
 
+// CheckFsck is Check for what comparing the database with the storage needs.
+func (c *Config) CheckFsck() error {
+	var p Problems
+	c.Database.check(&p)
+	c.Storage.checkURL(&p)
+	if c.DeletedRetention < 0 {
+		p.add("REPRISE_DELETED_RETENTION", "it must not be negative")
+	}
+	return p.err()
+}
+
 // CheckToken is Check for making development tokens, where not giving a key is
 // allowed: there is another place to look for it.
 func (d *DevKeys) CheckToken() error {

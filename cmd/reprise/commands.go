@@ -38,6 +38,7 @@ type commands struct {
 	Migrate migrateCommand `cmd:"" help:"Bring the database's schema up to this version."`
 	Token   tokenCommand   `cmd:"" help:"Print a development token."`
 	Upload  uploadCommand  `cmd:"" help:"Upload recordings; what is interrupted resumes."`
+	Fsck    fsckCommand    `cmd:"" help:"Compare the database with the storage, and repair what differs."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 
 	Help helpFlag `short:"h" help:"Show help; after a command, that command's."`

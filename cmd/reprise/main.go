@@ -21,7 +21,8 @@ import (
 	"reprise/config"
 )
 
-// The exit codes of every command. "reprise upload" has more: see its help.
+// The exit codes of every command. "reprise upload" has more, and "reprise fsck" its
+// own: see their help.
 const (
 	exitDone        = 0
 	exitUsage       = 1 // flags, environment or file make no sense
@@ -32,7 +33,7 @@ const (
 func main() {
 	p := &program{
 		environ: os.Environ(), stdout: os.Stdout, stderr: os.Stderr,
-		serve: app.Serve, dev: app.Dev, migrate: app.Migrate, token: app.Token, upload: client.Upload,
+		serve: app.Serve, dev: app.Dev, migrate: app.Migrate, token: app.Token, upload: client.Upload, fsck: app.Fsck,
 	}
 	os.Exit(p.run(untilSignal(), os.Args[1:]))
 }
@@ -57,6 +58,7 @@ type program struct {
 	migrate migrateFunc
 	token   tokenFunc
 	upload  uploadFunc
+	fsck    fsckFunc
 }
 
 // run runs the command that args name and returns the exit code.
@@ -90,6 +92,7 @@ func (p *program) report(ctx context.Context, err error) int {
 	var parse *kong.ParseError
 	var problems config.Problems
 	var uploaded *uploadError
+	var exit *exitError
 	switch {
 	case err == nil:
 		return exitDone
@@ -103,7 +106,15 @@ func (p *program) report(ctx context.Context, err error) int {
 			command = selected.FullPath()
 		}
 		fmt.Fprintf(p.stderr, "reprise: %v; see %s --help\n", err, command)
+		if command == "reprise fsck" { // where 1 is an answer
+			return exitFailed
+		}
 		return exitUsage
+	case errors.As(err, &exit):
+		if exit.err != nil {
+			fmt.Fprintf(p.stderr, "reprise: %v\n", exit.err)
+		}
+		return exit.code
 	}
 	fmt.Fprintf(p.stderr, "reprise: %v\n", err)
 	if errors.As(err, &problems) {

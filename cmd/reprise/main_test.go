@@ -40,6 +40,8 @@ type calls struct {
 	migrate *config.Config
 	token   *app.TokenOptions
 	upload  *client.Options
+	fsck    *app.FsckOptions
+	found   int // by fsck
 	log     *slog.Logger
 }
 
@@ -56,6 +58,7 @@ func reprise(ctx context.Context, c *calls, environ []string, args ...string) (c
 		},
 		token:  func(o app.TokenOptions) (string, error) { c.token = &o; return "a.b.c", c.err },
 		upload: func(_ context.Context, o client.Options) error { c.upload = &o; return c.err },
+		fsck:   func(_ context.Context, o app.FsckOptions) (int, error) { c.fsck = &o; return c.found, c.err },
 	}
 	code = p.run(ctx, args)
 	return code, out.String(), err.String()
@@ -71,7 +74,7 @@ func serveEnviron(more ...string) []string {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, command := range []string{"", "serve", "dev", "migrate", "token", "upload", "version"} {
+	for _, command := range []string{"", "serve", "dev", "migrate", "token", "upload", "fsck", "version"} {
 		t.Run(command, func(t *testing.T) {
 			t.Parallel()
 			code, got, stderr := reprise(t.Context(), &calls{}, nil, strings.Fields(command+" --help")...)
@@ -194,6 +197,50 @@ func TestUpload(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, c.upload, cmpopts.IgnoreUnexported(client.Options{}), cmpopts.IgnoreFields(client.Options{}, "Version", "Stdout", "Stderr")); diff != "" {
 		t.Errorf("options differ (-want +got):\n%s", diff)
+	}
+}
+
+func TestFsck(t *testing.T) {
+	t.Parallel()
+	environ := serveEnviron("REPRISE_DELETED_RETENTION=1h")
+	var c calls
+	code, stdout, stderr := reprise(t.Context(), &c, environ, "fsck", "--verify", "--repair", "--delete-unknown", "--older-than=48h", "--json")
+	if code != 0 || stdout != "" || stderr != "" {
+		t.Fatalf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+	o := c.fsck
+	if !o.Verify || !o.Repair || !o.DeleteUnknown || !o.JSON || o.OlderThan != 48*time.Hour ||
+		o.Config.StorageURL != "file:///srv" || o.Config.DeletedRetention != time.Hour || o.Config.DatabaseURL != "postgres://u:hunter2@db/reprise" {
+		t.Errorf("options are %+v", o)
+	}
+	stopped, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, tt := range map[string]struct {
+		ctx     context.Context
+		calls   calls
+		environ []string
+		args    []string
+		want    int
+		stderr  string
+	}{
+		"problems":    {calls: calls{found: 3}, environ: environ, want: 1},
+		"fails":       {calls: calls{err: errors.New("no"), found: 3}, environ: environ, want: 2, stderr: "reprise: no\n"},
+		"interrupted": {ctx: stopped, calls: calls{err: context.Canceled}, environ: environ, want: 130},
+		"setting":     {environ: []string{"REPRISE_DATABASE_URL=postgres:///x", "REPRISE_STORAGE_URL=x"}, want: 2, stderr: "reprise: REPRISE_STORAGE_URL: neither "},
+		"flag":        {environ: environ, args: []string{"--fix"}, want: 2, stderr: "reprise: unknown flag --fix; see reprise fsck --help\n"},
+		"flags":       {environ: environ, args: []string{"--delete-unknown"}, want: 2, stderr: "reprise: --delete-unknown needs --repair; see reprise fsck --help\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := tt.ctx
+			if ctx == nil {
+				ctx = t.Context()
+			}
+			code, _, stderr := reprise(ctx, &tt.calls, tt.environ, append([]string{"fsck"}, tt.args...)...)
+			if code != tt.want || !strings.HasPrefix(stderr, tt.stderr) || tt.stderr == "" && stderr != "" {
+				t.Errorf("exit code %d, stderr %q, want %d and %q", code, stderr, tt.want, tt.stderr)
+			}
+		})
 	}
 }
 

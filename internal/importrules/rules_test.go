@@ -41,6 +41,7 @@ func ours() map[string][]string {
 		"storage/disk":        {"recording", "storage"},
 		"storage/s3":          {"recording", "storage"},
 		"storage/storagetest": {"recording", "storage"},
+		"fsck":                {"recording"},
 		"graphsync":           {"recording", "migrations"},
 		"events":              {"recording", "auth"},
 		"api":                 {"recording", "auth"},
@@ -92,7 +93,7 @@ type ban struct {
 
 func bans() []ban {
 	return []ban{
-		{[]string{"catalog", "processing", "processing/ffmpeg", "hooks", "storage", "storage/disk", "pgcluster", "config"},
+		{[]string{"catalog", "processing", "processing/ffmpeg", "hooks", "storage", "storage/disk", "pgcluster", "config", "fsck"},
 			[]string{"net/http"}, "it does not serve HTTP"},
 		{[]string{"cmd/reprise"}, []string{"net/http", "database/sql"}, "commands parse and call app"},
 	}
