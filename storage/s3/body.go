@@ -1,7 +1,10 @@
 package s3
 
 import (
+	"crypto/md5"
+	"encoding/base64"
 	"errors"
+	"hash"
 	"hash/crc32"
 	"io"
 	"sync"
@@ -11,7 +14,6 @@ import (
 // nobody changes while it lives. The SDK reads it once per attempt.
 type body struct {
 	size int64
-	sum  uint32 // CRC32C
 
 	mu     sync.Mutex
 	pieces [][]byte // nil after release
@@ -20,17 +22,28 @@ type body struct {
 
 var errReleased = errors.New("s3: the request has ended")
 
-// newBody makes the body of a request, and its CRC32C: once, in the goroutine that
-// sends it, while others read what comes next. Which bytes a request takes is known
-// only when it is sent.
 func newBody(pieces ...[]byte) *body {
 	b := &body{pieces: pieces}
-	table := castagnoli()
 	for _, p := range pieces {
-		b.sum = crc32.Update(b.sum, table, p)
 		b.size += int64(len(p))
 	}
 	return b
+}
+
+// crc32c returns the CRC32C as a header carries it. A checksum is made once per
+// request, by the goroutine that sends it while others read what comes next: before
+// that nobody knows which bytes go together.
+func (b *body) crc32c() *string { return b.sum(crc32.New(crc32.MakeTable(crc32.Castagnoli))) }
+
+// md5 returns the MD5 as a header carries it.
+func (b *body) md5() *string { return b.sum(md5.New()) }
+
+func (b *body) sum(h hash.Hash) *string {
+	for _, p := range b.pieces {
+		h.Write(p)
+	}
+	text := base64.StdEncoding.EncodeToString(h.Sum(nil))
+	return &text
 }
 
 func (b *body) Read(p []byte) (int, error) {

@@ -3,7 +3,10 @@ package s3
 import (
 	"container/list"
 	"context"
+	"maps"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -16,13 +19,16 @@ import (
 //   - cached tails (tails.go), which go whenever somebody else is short.
 //
 // Who waits in take must hold nothing that only he can give back. Requests end
-// without needing more. So somebody always gives back, and nobody waits for ever.
+// without needing more, and holders whose clients have gone silent are asked to give
+// back. So nobody waits for ever, or for a client.
 type memory struct {
-	total int64
+	total    int64
+	patience time.Duration // after which somebody who waits asks the holders
 
 	mu      sync.Mutex
 	used    int64     // by all, cached tails included
 	waiting list.List // of *waiter, first come first served
+	holders map[holder]struct{}
 
 	tails  map[uuid.UUID]*list.Element // of recent
 	recent list.List                   // of *tail, the last used in front
@@ -34,8 +40,33 @@ type waiter struct {
 	done  chan struct{} // closed when the bytes are the waiter's
 }
 
+// holder is a writer, which may hold blocks.
+type holder interface {
+	// release has it give its blocks back soon, if it was not used for idle. It does not wait.
+	release(idle time.Duration)
+}
+
+// patience is short enough for clients that wait, and longer than a fast client's
+// writer is ever unused.
+const patience = time.Second
+
 func newMemory(total int64) *memory {
-	return &memory{total: total, tails: make(map[uuid.UUID]*list.Element)}
+	return &memory{
+		total: total, patience: patience,
+		holders: make(map[holder]struct{}), tails: make(map[uuid.UUID]*list.Element),
+	}
+}
+
+func (m *memory) join(h holder) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.holders[h] = struct{}{}
+}
+
+func (m *memory) leave(h holder) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.holders, h)
 }
 
 // take waits until n bytes are there and takes them. More than the whole budget
@@ -50,10 +81,8 @@ func (m *memory) take(ctx context.Context, n int64) error {
 	w := &waiter{bytes: n, done: make(chan struct{})}
 	place := m.waiting.PushBack(w)
 	m.mu.Unlock()
-	select {
-	case <-w.done:
+	if m.wait(ctx, w) {
 		return nil
-	case <-ctx.Done():
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -65,6 +94,27 @@ func (m *memory) take(ctx context.Context, n int64) error {
 	}
 	m.serve()
 	return context.Cause(ctx)
+}
+
+// wait waits until the bytes are the waiter's; false says that ctx is done.
+func (m *memory) wait(ctx context.Context, w *waiter) bool {
+	ticker := time.NewTicker(m.patience)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-w.done:
+			return true
+		case <-ctx.Done():
+			return false
+		case <-ticker.C:
+			m.mu.Lock()
+			holders := slices.Collect(maps.Keys(m.holders))
+			m.mu.Unlock()
+			for _, h := range holders {
+				h.release(m.patience)
+			}
+		}
+	}
 }
 
 // tryTake takes n bytes if they are there at once. It does not overtake who waits.

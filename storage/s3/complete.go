@@ -35,7 +35,7 @@ func (s *Store) complete(ctx context.Context, m multipart, parts []uploaded, siz
 func (s *Store) completeIf(ctx context.Context, m multipart, parts []uploaded, made func(*s3.HeadObjectOutput) bool) error {
 	list := make([]types.CompletedPart, len(parts))
 	for i, part := range parts {
-		list[i] = types.CompletedPart{PartNumber: &part.number, ETag: &part.etag, ChecksumCRC32C: s.checksum(part.sum)}
+		list[i] = types.CompletedPart{PartNumber: &part.number, ETag: &part.etag}
 	}
 	input := &s3.CompleteMultipartUploadInput{
 		Bucket:          &s.o.Location.Bucket,

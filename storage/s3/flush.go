@@ -13,6 +13,11 @@ const mergeParts = 32
 
 // Flush implements recording.PartWriter.
 func (w *writer) Flush(ctx context.Context) (recording.Flushed, error) {
+	defer w.use()()
+	return w.flushAll(ctx)
+}
+
+func (w *writer) flushAll(ctx context.Context) (recording.Flushed, error) {
 	if err := ctx.Err(); err != nil {
 		return recording.Flushed{}, err
 	}
@@ -26,18 +31,18 @@ func (w *writer) Flush(ctx context.Context) (recording.Flushed, error) {
 		w.endPart()
 	}
 	for _, j := range w.jobs {
-		<-j.done
-		if j.err != nil {
+		if !j.succeeded() {
 			return recording.Flushed{}, w.err() // the first, which has ended the others
 		}
 	}
-	return w.collect(), nil
+	return w.collect(len(w.jobs)), nil
 }
 
 // FlushSome implements recording.PartWriter. Parts that are still under way are left
 // for the next time, and so is what a fast upload will soon have filled a part with.
 // An upload is fast when it sent an eighth of a part since the last call.
 func (w *writer) FlushSome(ctx context.Context) (recording.Flushed, error) {
+	defer w.use()()
 	if err := ctx.Err(); err != nil {
 		return recording.Flushed{}, err
 	}
@@ -46,46 +51,65 @@ func (w *writer) FlushSome(ctx context.Context) (recording.Flushed, error) {
 	}
 	fast := w.written()-w.paced >= w.partSize/8
 	w.paced = w.written()
-	busy := slices.ContainsFunc(w.jobs, func(j *job) bool { return !j.finished() })
-	if fast || busy {
-		return w.collect(), nil
+	if !fast && !w.busy() {
+		return w.flushAll(ctx)
 	}
-	return w.Flush(ctx)
+	n := 0 // jobs up to the last part of those that are done: a commit can't end at a spilled segment
+	for i, j := range w.jobs {
+		if !j.finished() || j.err != nil {
+			break
+		}
+		if j.kind == jobPart {
+			n = i + 1
+		}
+	}
+	return w.collect(n), nil
 }
 
-// collect reports the jobs that are done, up to the first that isn't. If their bytes
-// were committed already it waits for more: nobody commits an offset twice.
-func (w *writer) collect() recording.Flushed {
-	flushed, n, end := recording.Flushed{Offset: w.flushed}, 0, w.flushed
-	for n < len(w.jobs) && w.jobs[n].finished() && w.jobs[n].err == nil {
-		end += w.jobs[n].newBytes
-		n++
-	}
+// collect reports the first n jobs, which are done. If all their bytes were committed
+// before it leaves them for the next time: nobody commits where nothing moves.
+func (w *writer) collect(n int) recording.Flushed {
+	flushed := recording.Flushed{Offset: w.flushed}
 	if w.tried > w.reserved {
 		flushed.PartNumber = int(w.tried)
 	}
-	if end == w.flushed {
+	var newBytes int64
+	for _, j := range w.jobs[:n] {
+		newBytes += j.newBytes
+	}
+	if newBytes == 0 {
 		return flushed
 	}
 	for _, j := range w.jobs[:n] {
-		flushed.Parts = append(flushed.Parts, j.part)
-		for _, part := range j.fold.parts {
-			flushed.Dropped = append(flushed.Dropped, part.Number)
-		}
-		switch j.kind {
-		case jobPart:
-			m, _ := w.begin() // has succeeded
-			flushed.MultipartID = m.id
-		case jobSegment:
-			flushed.Segmented = true
-		case jobObject:
-			flushed.ObjectKey = w.epochKey()
-		}
+		w.report(j, &flushed)
 	}
-	flushed.Offset, w.flushed = end, end
+	w.flushed += newBytes
+	flushed.Offset = w.flushed
 	w.jobs = w.jobs[n:]
 	w.limit = w.tried + recording.PartWindow
 	return flushed
+}
+
+// report adds what a job has made. A tail part that it has folded is dropped from
+// the ledger, or never comes there if it is as new.
+func (w *writer) report(j *job, flushed *recording.Flushed) {
+	for _, folded := range j.fold.parts {
+		known := len(flushed.Parts)
+		flushed.Parts = slices.DeleteFunc(flushed.Parts, func(p recording.Part) bool { return p.Number == folded.Number })
+		if len(flushed.Parts) == known {
+			flushed.Dropped = append(flushed.Dropped, folded.Number)
+		}
+	}
+	flushed.Parts = append(flushed.Parts, j.part)
+	switch j.kind {
+	case jobPart:
+		m, _ := w.begin() // has succeeded
+		flushed.MultipartID = m.id
+	case jobSegment:
+		flushed.Segmented = true
+	case jobObject:
+		flushed.ObjectKey = w.epochKey()
+	}
 }
 
 // endPart makes the new bytes durable in the cheapest way that there is: with a real
@@ -108,13 +132,8 @@ func (w *writer) endPart() {
 	if last && kind == jobSegment && w.sealLast() {
 		return
 	}
-	fold, ok := w.s.fold(w.id, merged)
-	if !ok {
-		merged, n = nil, w.fresh.size
-	}
-	part := w.start(&job{kind: kind, fold: fold}, n)
-	kept := len(w.tail) - len(merged)
-	w.tail = append(w.tail[:kept:kept], part)
+	fold, _ := w.s.fold(w.id, merged) // without memory, nothing is merged
+	w.startTail(kind, fold)
 }
 
 // sealLast makes the end of the upload its last part, or an object of the whole of

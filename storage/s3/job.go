@@ -47,6 +47,12 @@ func (j *job) finished() bool {
 	}
 }
 
+// succeeded waits for the end of the job.
+func (j *job) succeeded() bool {
+	<-j.done
+	return j.err == nil
+}
+
 // run does a job's work, and gives its memory back.
 func (w *writer) run(j *job) error {
 	err := w.s.readTail(w.ctx, w.id, j.fold)

@@ -34,8 +34,8 @@ type Location struct {
 	Region         string // "" means the one of the AWS SDK's configuration
 	PathStyle      bool   // the bucket is in the path, not in the host's name
 
-	// Checksum says that a CRC32C goes with every part and object, for the server to
-	// check and to keep.
+	// Checksum says that a CRC32C goes with every object that is put and an MD5 with
+	// every part, for the server to check.
 	Checksum bool
 	SSE      string // server-side encryption: "" for the bucket's own, "AES256" or "aws:kms"
 	KMSKeyID string // for "aws:kms"; "" means the account's default key

@@ -13,7 +13,7 @@ import (
 //
 //	inline-<epoch>                     the ledger has its bytes
 //	segment-<epoch>                    an object below parts/
-//	part-<number>-<crc32c>-<etag>      a part of the multipart upload
+//	part-<number>-<etag>               a part of the multipart upload
 //	object                             the finished object, which is the whole upload
 //
 // The first two are tails. They lie behind the real parts and are folded into the
@@ -37,20 +37,15 @@ func parseTailRef(kind, ref string) (epoch int64, ok bool) {
 	return epoch, err == nil && ref == formatTailRef(kind, epoch)
 }
 
-func formatPartRef(p uploaded) string {
-	return fmt.Sprintf("%s%d-%08x-%s", partRef, p.number, p.sum, p.etag)
-}
+func formatPartRef(p uploaded) string { return fmt.Sprintf("%s%d-%s", partRef, p.number, p.etag) }
 
 // parsePartRef is the inverse of formatPartRef. An ETag may have any characters.
 func parsePartRef(ref string) (uploaded, bool) {
-	fields := strings.SplitN(ref, "-", 4)
-	if len(fields) != 4 {
-		return uploaded{}, false
-	}
-	number, err1 := strconv.ParseInt(fields[1], 10, 32)
-	sum, err2 := strconv.ParseUint(fields[2], 16, 32)
-	p := uploaded{number: int32(number), etag: fields[3], sum: uint32(sum)}
-	return p, err1 == nil && err2 == nil && formatPartRef(p) == ref
+	text, isPart := strings.CutPrefix(ref, partRef)
+	digits, etag, _ := strings.Cut(text, "-")
+	number, err := strconv.ParseInt(digits, 10, 32)
+	p := uploaded{number: int32(number), etag: etag}
+	return p, isPart && err == nil && formatPartRef(p) == ref
 }
 
 // layout is how the committed bytes of an upload lie in storage.

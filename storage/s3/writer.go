@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
@@ -51,6 +53,7 @@ func (s *Store) NewWriter(ctx context.Context, u recording.Upload) (recording.Pa
 		w.number = u.Parts[len(u.Parts)-1].Number + 1
 	}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
+	s.memory.join(w)
 	w.group.SetLimit(parallelParts)
 	name := s.objectName(u.ObjectKey)
 	w.begin = sync.OnceValues(func() (multipart, error) {
@@ -84,8 +87,8 @@ func (s *Store) partSizeFor(l layout, length *int64) int64 {
 // next one is gathered. A flush before that makes a part of the tail of the new
 // bytes.
 //
-// No piece of a tail lies across the border of two parts, so a full tail that there
-// was no memory for can be folded later.
+// When memory is short the new bytes are spilled as a segment, which belongs to the
+// tail like one of a flush. No piece of a tail lies across the border of two parts.
 type writer struct {
 	s         *Store
 	id        uuid.UUID
@@ -99,6 +102,10 @@ type writer struct {
 	group  errgroup.Group
 	begin  func() (multipart, error) // the multipart upload, begun by the first part
 
+	// mu is held by the methods of PartWriter and by release.
+	mu     sync.Mutex
+	usedAt time.Time // when one of the former ended
+
 	base  int64            // bytes in real parts, those of jobs included
 	tail  []recording.Part // of the part that is being made
 	fresh blocks           // new bytes of it
@@ -111,6 +118,30 @@ type writer struct {
 	// Numbers of multipart parts: reserved when the writer began, tried so far, and
 	// the limit until the next commit.
 	reserved, tried, limit int32
+}
+
+// use is how the methods of PartWriter begin; they call what it returns at their end.
+func (w *writer) use() (done func()) {
+	w.mu.Lock()
+	return func() {
+		w.usedAt = w.s.o.Now()
+		w.mu.Unlock()
+	}
+}
+
+// release implements holder: it spills.
+func (w *writer) release(idle time.Duration) {
+	if !w.mu.TryLock() {
+		return // it is used
+	}
+	defer w.mu.Unlock()
+	switch {
+	case w.s.o.Now().Sub(w.usedAt) < idle || w.busy():
+	case w.fresh.size == 0 || w.err() != nil:
+		w.s.free(&w.fresh, 0)
+	default:
+		w.startTail(jobSegment, folded{})
+	}
 }
 
 // err is why the writer can't go on, nil if it can. After a failure it never can:
@@ -135,41 +166,25 @@ func (w *writer) single() bool {
 	return w.base == 0 && w.length != nil && *w.length <= w.partSize
 }
 
-// Room implements recording.PartWriter. It goes as far as there is memory for. It
-// may wait for the writer's own requests, whose memory comes back.
+// Room implements recording.PartWriter. It goes to the border of the part that is
+// being made.
 func (w *writer) Room() int64 {
+	defer w.use()()
 	switch {
 	case w.err() != nil:
 		return 1 // Write says it
-	case w.fresh.size > 0 && w.full(): // could not be sealed
-		return 0
-	case w.fresh.size == 0 && w.tried >= w.limit: // a commit gives more numbers
-		return 0
-	case w.full(): // a committed tail; Write folds it first, and must hold nothing while it waits
-		return min(smallBlock, w.partSize)
-	case w.fresh.space() > 0 || w.tryGrow():
-		return min(w.fresh.space(), w.partSize-w.gathered())
-	case w.fresh.size > 0: // a flush sets its memory free
-		return 0
+	case w.tried >= w.limit && (w.fresh.size == 0 || w.full()):
+		return 0 // a commit gives more numbers
+	case w.full():
+		return w.partSize // of the next one
 	default:
-		return min(smallBlock, w.partSize-w.gathered()) // Write waits for it
+		return w.partSize - w.gathered()
 	}
 }
 
-// tryGrow takes memory for one more block. While there is none it waits for the
-// writer's own requests; it reports false if there is none then.
-func (w *writer) tryGrow() bool {
-	for {
-		for _, size := range []int64{w.fresh.nextBlock(), smallBlock} {
-			if w.s.memory.tryTake(size) {
-				w.fresh.add(w.s.pools.get(size))
-				return true
-			}
-		}
-		if !w.waitForJob() {
-			return false
-		}
-	}
+// busy reports whether requests are under way.
+func (w *writer) busy() bool {
+	return slices.ContainsFunc(w.jobs, func(j *job) bool { return !j.finished() })
 }
 
 // waitForJob waits for the first job that is not done. It reports false if there is
@@ -185,6 +200,7 @@ func (w *writer) waitForJob() bool {
 }
 
 func (w *writer) Write(p []byte) (int, error) {
+	defer w.use()()
 	n := 0
 	for n < len(p) {
 		if err := w.makeSpace(); err != nil {
@@ -198,7 +214,8 @@ func (w *writer) Write(p []byte) (int, error) {
 	return n, w.err()
 }
 
-// makeSpace sees to it that the last block has space. It waits for memory.
+// makeSpace sees to it that the last block has space. If there is no memory it waits
+// until the writer holds none itself, and then for its turn.
 func (w *writer) makeSpace() error {
 	if err := w.err(); err != nil {
 		return err
@@ -208,16 +225,31 @@ func (w *writer) makeSpace() error {
 			return err
 		}
 	}
-	if w.fresh.space() > 0 || w.tryGrow() {
-		return nil
+	for w.fresh.space() == 0 {
+		switch size := w.fresh.nextBlock(); {
+		case w.s.memory.tryTake(size):
+			w.fresh.add(w.s.pools.get(size))
+		case w.waitForJob():
+		case w.fresh.size > 0:
+			if err := w.spill(); err != nil {
+				return err
+			}
+		default:
+			if err := w.s.memory.take(w.ctx, size); err != nil {
+				return err
+			}
+			w.fresh.add(w.s.pools.get(size))
+		}
 	}
-	if w.fresh.size > 0 {
-		return errRoom
+	return nil
+}
+
+// spill makes a segment of the new bytes before anybody asks for a flush, to set
+// their memory free.
+func (w *writer) spill() error {
+	if j := w.startTail(jobSegment, folded{}); !j.succeeded() {
+		return w.err()
 	}
-	if err := w.s.memory.take(w.ctx, smallBlock); err != nil {
-		return err
-	}
-	w.fresh.add(w.s.pools.get(smallBlock))
 	return nil
 }
 
@@ -234,14 +266,19 @@ func (w *writer) sealFull() bool {
 	return ok
 }
 
-// foldFull makes a part of a full tail, whose bytes a flush has committed because
-// there was no memory for the part. It holds nothing while it waits.
+// foldFull makes a part of a full one that there was no memory for when it could have
+// been sealed. It holds nothing while it waits.
 func (w *writer) foldFull() error {
-	if w.fresh.size > 0 || w.tried >= w.limit {
+	if w.tried >= w.limit {
 		return errRoom
 	}
 	if w.tried >= maxNumber {
 		return fmt.Errorf("s3: upload %s has used up the numbers of its parts", w.id)
+	}
+	if w.fresh.size > 0 {
+		if err := w.spill(); err != nil {
+			return err
+		}
 	}
 	fold, err := w.s.foldWaiting(w.ctx, w.id, w.tail)
 	if err != nil {
@@ -261,6 +298,16 @@ func (w *writer) seal(j *job) {
 	w.start(j, size)
 	w.base += size
 	w.tail = nil
+}
+
+// startTail starts a job that makes a part of the tail of the new bytes, in which
+// it merges what it folds: the last parts of the tail.
+func (w *writer) startTail(kind jobKind, fold folded) *job {
+	j := &job{kind: kind, fold: fold}
+	kept := len(w.tail) - len(fold.parts)
+	part := w.start(j, sizeOf(fold.parts)+w.fresh.size)
+	w.tail = append(w.tail[:kept:kept], part)
+	return j
 }
 
 // start gives a job the new bytes and starts it. It waits while parallelParts are
@@ -294,6 +341,8 @@ func (w *writer) start(j *job, size int64) recording.Part {
 // they leave belongs to nobody.
 func (w *writer) Close() error {
 	w.cancel(errClosed)
+	w.s.memory.leave(w)
+	defer w.use()()
 	_ = w.group.Wait() // each job keeps its own error
 	w.s.free(&w.fresh, 0)
 	return nil
