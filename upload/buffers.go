@@ -9,30 +9,58 @@ import (
 )
 
 // A request begins with small buffers, so that many slow phones need little
-// memory. A client that fills one is fast, and gets large ones: the digest and
-// the disk take large pieces for less.
-var (
-	smallBuffers = newBufferPool(smallBufferBytes)
-	largeBuffers = newBufferPool(largeBufferBytes)
-)
-
+// memory. A client that fills one is fast, and gets large ones, as long as it is and
+// there are some: the digest and the storage take large pieces for less.
 const (
 	smallBufferBytes = 16 << 10
 	largeBufferBytes = 512 << 10
+	// maxLargeBuffers are 32 MiB. A phone that stalls after a burst may hold one.
+	maxLargeBuffers = 64
 )
 
-func newBufferPool(size int) *sync.Pool {
-	return &sync.Pool{New: func() any { b := make([]byte, size); return &b }}
+// buffers are those that all requests of a server read into.
+type buffers struct {
+	small, large sync.Pool
+	taken        chan struct{} // an element for each large one in use
+}
+
+func newBuffers() *buffers {
+	b := &buffers{taken: make(chan struct{}, maxLargeBuffers)}
+	b.small.New = func() any { p := make([]byte, smallBufferBytes); return &p }
+	b.large.New = func() any { p := make([]byte, largeBufferBytes); return &p }
+	return b
+}
+
+func (b *buffers) getSmall() *[]byte { return b.small.Get().(*[]byte) }
+
+// getLarge returns nil if there are none.
+func (b *buffers) getLarge() *[]byte {
+	select {
+	case b.taken <- struct{}{}:
+		return b.large.Get().(*[]byte)
+	default:
+		return nil
+	}
+}
+
+func (b *buffers) put(buf *[]byte) {
+	if len(*buf) < largeBufferBytes {
+		b.small.Put(buf)
+		return
+	}
+	b.large.Put(buf)
+	<-b.taken
 }
 
 // intake reads a request's body in a goroutine of its own: one piece is read
 // while the one before is written and hashed, and whoever waits for the next can
 // do something else when none comes.
 type intake struct {
-	pieces chan piece
-	free   chan *[]byte // buffers to read into; closed when nobody wants more
-	last   piece        // that next has returned
-	timer  *time.Timer
+	buffers *buffers
+	pieces  chan piece
+	free    chan *[]byte // buffers to read into; closed when nobody wants more
+	last    piece        // that next has returned
+	timer   *time.Timer
 }
 
 // piece is what one Read has given.
@@ -42,10 +70,10 @@ type piece struct {
 	buf   *[]byte
 }
 
-func newIntake(src io.Reader) *intake {
-	in := &intake{pieces: make(chan piece), free: make(chan *[]byte, 2)}
+func newIntake(b *buffers, src io.Reader) *intake {
+	in := &intake{buffers: b, pieces: make(chan piece), free: make(chan *[]byte, 2)}
 	for range cap(in.free) {
-		in.free <- smallBuffers.Get().(*[]byte)
+		in.free <- b.getSmall()
 	}
 	go func() {
 		defer close(in.pieces)
@@ -81,15 +109,22 @@ func (in *intake) next(patience time.Duration) (piece, bool) {
 	}
 }
 
-// release gives the buffer of the last piece back to be read into.
+// release gives the buffer of the last piece back to be read into, or one that
+// fits the client's pace better.
 func (in *intake) release() {
-	if in.last.buf == nil {
+	buf := in.last.buf
+	if buf == nil {
 		return
 	}
-	buf := in.last.buf
-	if small := len(*buf) < largeBufferBytes; small && len(in.last.bytes) == len(*buf) {
-		smallBuffers.Put(buf)
-		buf = largeBuffers.Get().(*[]byte)
+	n := len(in.last.bytes)
+	if len(*buf) < largeBufferBytes && n == len(*buf) {
+		if large := in.buffers.getLarge(); large != nil {
+			in.buffers.put(buf)
+			buf = large
+		}
+	} else if len(*buf) == largeBufferBytes && n <= smallBufferBytes {
+		in.buffers.put(buf)
+		buf = in.buffers.getSmall()
 	}
 	in.free <- buf
 	in.last = piece{}
@@ -107,17 +142,9 @@ func (in *intake) close(body *interruptibleBody) {
 	in.release()
 	close(in.free)
 	for p := range in.pieces {
-		putBuffer(p.buf)
+		in.buffers.put(p.buf)
 	}
 	for buf := range in.free {
-		putBuffer(buf)
-	}
-}
-
-func putBuffer(buf *[]byte) {
-	if len(*buf) < largeBufferBytes {
-		smallBuffers.Put(buf)
-	} else {
-		largeBuffers.Put(buf)
+		in.buffers.put(buf)
 	}
 }

@@ -43,6 +43,13 @@ type checksum struct {
 var errChecksum = &recording.Error{Code: recording.CodeChecksum,
 	Message: "The bytes that came don't have the checksum of Upload-Checksum. None of them counts; send them again."}
 
+// maxCheckedBytes bounds a request with a checksum: a storage can hold as much
+// without a commit between.
+const maxCheckedBytes = 64 << 20
+
+var errTooLargeToCheck = recording.Errorf(recording.CodeTooLarge,
+	"A request with Upload-Checksum can have %d bytes at the most; send the file in several.", maxCheckedBytes)
+
 // checksumOf reads the Upload-Checksum header, which is an algorithm and, after
 // one space, the checksum in Base64. Without the header it returns nil.
 func checksumOf(h http.Header) (*checksum, error) {

@@ -1,6 +1,7 @@
 package upload_test
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha1"
 	"encoding/base64"
@@ -178,4 +179,22 @@ func TestChecksumWaits(t *testing.T) {
 			t.Errorf("offset %d", got)
 		}
 	})
+}
+
+// TestChecksumOfTooMuch: more than can be kept without a commit is refused at once.
+func TestChecksumOfTooMuch(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+	must(t, err)
+	defer conn.Close()
+	_, err = fmt.Fprintf(conn, "PATCH %s HTTP/1.1\r\nHost: x\r\nTest-User: alice\r\nTus-Resumable: 1.0.0\r\nContent-Type: application/offset+octet-stream\r\n"+
+		"Upload-Offset: 0\r\nUpload-Checksum: %s\r\nContent-Length: %d\r\n\r\n", "/files/"+uuid.NewString(), sha1Of(nil), 64<<20+1)
+	must(t, err)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	must(t, err)
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("got %d", resp.StatusCode)
+	}
 }

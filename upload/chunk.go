@@ -129,7 +129,7 @@ func (a *appender) closeWriter() {
 
 // copy appends src to its end and commits all of it.
 func (a *appender) copy(ctx context.Context, src io.Reader) error {
-	in := newIntake(src)
+	in := newIntake(a.u.s.buffers, src)
 	defer func() {
 		a.digest.wait()
 		in.close(a.u.req.body)
@@ -138,7 +138,7 @@ func (a *appender) copy(ctx context.Context, src io.Reader) error {
 		a.digest.wait() // before its buffer is read into again
 		piece, ok := in.next(a.idle())
 		if !ok {
-			if err := a.commit(ctx, false); err != nil {
+			if err := a.commitIdle(ctx); err != nil {
 				return err
 			}
 			continue
@@ -193,6 +193,9 @@ func (a *appender) idle() time.Duration {
 
 func (a *appender) append(ctx context.Context, p []byte) error {
 	if a.check != nil {
+		if a.at-a.u.row.Offset+int64(len(p)) > maxCheckedBytes {
+			return errTooLargeToCheck
+		}
 		a.check.hash.Write(p)
 	}
 	if a.sniffing && len(p) > 0 {
@@ -213,8 +216,8 @@ func (a *appender) append(ctx context.Context, p []byte) error {
 	for len(p) > 0 {
 		room := a.writer.Room()
 		if room == 0 {
-			if a.check != nil {
-				return recording.Errorf(recording.CodeTooLarge, "A request with Upload-Checksum can't have that many bytes; send fewer in each.")
+			if a.check != nil { // there is no memory left, and what holds some can't be committed yet
+				return recording.Errorf(recording.CodeUnavailable, "The server is too busy to keep bytes with a checksum; send them again.")
 			}
 			if err := a.flushAll(ctx); err != nil {
 				return err
@@ -256,38 +259,6 @@ func (a *appender) hashState() ([]byte, error) {
 	return state, nil
 }
 
-// sniff looks at the first bytes of the file. If they are not audio the upload
-// is refused here, before anything of it is kept.
-func (a *appender) sniff(ctx context.Context, p []byte, last bool) error {
-	const enough = 64
-	head := append(append([]byte(nil), a.head...), p[:min(len(p), enough)]...)
-	audio, decided := a.u.s.o.Hooks.FirstBytes(head, last)
-	if !decided {
-		a.head = head
-		return nil
-	}
-	a.sniffing, a.head = false, nil
-	if audio {
-		return nil
-	}
-	if a.check != nil {
-		a.notAudio = true
-		return nil
-	}
-	return a.refuse(ctx)
-}
-
-// refuse ends an upload that is not audio.
-func (a *appender) refuse(ctx context.Context) error {
-	const detail = "The first bytes are not those of an audio format that is accepted."
-	if err := a.u.s.o.Ledger.RefuseUpload(ctx, a.u.row.ID, a.u.row.Epoch, recording.ReasonNotAudio, detail); err != nil {
-		return err
-	}
-	a.u.s.metrics.ended("refused")
-	a.u.s.log.InfoContext(ctx, "upload refused", slog.Any("upload", a.u.row.ID), slog.Any("recording", a.u.row.RecordingID))
-	return recording.Errorf(recording.CodeNotAudio, detail)
-}
-
 // commit makes the bytes so far durable and moves the offset. With last the
 // writer has ended, and all of them are; without, some may be left for the next
 // commit. With the last byte of the file the upload is received in the same
@@ -308,8 +279,16 @@ func (a *appender) commit(ctx context.Context, last bool) error {
 	}
 	return a.flush(ctx, recording.PartWriter.Flush, recording.Chunk{
 		// A request that wrote nothing says nothing about a writer before it.
-		CloseWrite: last && (a.writer != nil || !row.WriterOpen),
+		CloseWrite: a.writer != nil || !row.WriterOpen,
 	})
+}
+
+// commitIdle commits every byte so far because no more come now.
+func (a *appender) commitIdle(ctx context.Context) error {
+	if a.u.row.Length != nil && a.at == *a.u.row.Length {
+		return a.commit(ctx, true)
+	}
+	return a.flushAll(ctx)
 }
 
 // flushAll commits every byte so far while more are coming.

@@ -127,6 +127,9 @@ func readRequest(w http.ResponseWriter, r *http.Request, draft *draft) (*request
 		return nil, err
 	}
 	check, err := checksumOf(r.Header)
+	if err == nil && check != nil && r.ContentLength > maxCheckedBytes {
+		err = errTooLargeToCheck
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -272,9 +275,9 @@ func (b *interruptibleBody) interruptLocked(cause *recording.Error) {
 
 // discard reads to the end, for as long as something comes within each patience,
 // but no more than limit bytes.
-func (b *interruptibleBody) discard(limit int64, patience time.Duration) {
-	buf := smallBuffers.Get().(*[]byte)
-	defer smallBuffers.Put(buf)
+func (b *interruptibleBody) discard(pool *buffers, limit int64, patience time.Duration) {
+	buf := pool.getSmall()
+	defer pool.put(buf)
 	for limit > 0 {
 		now := time.Now()
 		_ = b.control.SetReadDeadline(now.Add(patience))
@@ -287,11 +290,13 @@ func (b *interruptibleBody) discard(limit int64, patience time.Duration) {
 	}
 }
 
-// end says that nobody reads any more.
-func (b *interruptibleBody) end() {
+// end says that nobody reads any more, and returns why it was ended from outside
+// before, nil if it was not.
+func (b *interruptibleBody) end() *recording.Error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ended = true
+	return b.cause
 }
 
 // interrupted returns why the body was ended from outside, nil if it was not.

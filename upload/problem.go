@@ -41,7 +41,8 @@ func (w *problemWriter) WriteHeader(status int) {
 		w.ResponseWriter.WriteHeader(status)
 		return
 	}
-	if w.req.body.interrupted() != nil {
+	// From here on an interruption would hit the next request of the connection.
+	if w.req.body.end() != nil {
 		w.Header().Set("Connection", "close")
 	}
 	u, ok := w.req.row()

@@ -72,7 +72,7 @@ func (req *request) overtaken(u recording.Upload) bool {
 func (s *Server) repeatedCreate(req *request, u recording.Upload) error {
 	// The body of creation-with-upload is what the server has already. A client
 	// that is still sending it would not see an answer on a closed connection.
-	req.body.discard(s.o.MaxSizeBytes, s.o.ReadTimeout)
+	req.body.discard(s.buffers, s.o.MaxSizeBytes, s.o.ReadTimeout)
 	req.current = &upload{s: s, req: req, row: u}
 	return handler.Error{
 		ErrorCode: "REPEATED_CREATE",

@@ -114,6 +114,7 @@ type Server struct {
 	log     *slog.Logger
 	metrics *metrics
 	locks   *locks
+	buffers *buffers
 	tus     *handler.UnroutedHandler
 }
 
@@ -130,6 +131,7 @@ func New(o Options) (*Server, error) {
 		log:     o.Log.With(slog.String("component", "upload")),
 		metrics: newMetrics(o.Metrics),
 		locks:   newLocks(),
+		buffers: newBuffers(),
 	}
 	composer := handler.NewStoreComposer()
 	composer.UseCore(store{s})
