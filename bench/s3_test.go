@@ -65,6 +65,7 @@ func repriseOn(b *testing.B, storageURL string, inlineBytes int64) (s3Peer, *pgx
 		Log: log, Metrics: prometheus.NewRegistry(),
 	})
 	must(b, err)
+	b.Cleanup(func() { must(b, store.Close()) })
 	s, err := upload.New(upload.Options{
 		Ledger: c, Storage: store, Hooks: hooks.New(maxSize), Ticks: noTicks{}, WriteProblem: api.NewProblems(log).Write,
 		BasePath: "/files/", MaxSizeBytes: maxSize, Expiry: time.Hour, Log: log, Metrics: prometheus.NewRegistry(),
@@ -107,7 +108,7 @@ func tusdS3(b *testing.B, storageURL string) s3Peer {
 	cfg, err := awsconfig.LoadDefaultConfig(b.Context(), awsconfig.WithRegion(location.Region))
 	must(b, err)
 	client := awss3.NewFromConfig(cfg, func(o *awss3.Options) {
-		o.BaseEndpoint, o.UsePathStyle = aws.String(location.Endpoint), true
+		o.BaseEndpoint, o.UsePathStyle, o.HTTPClient = aws.String(location.Endpoint), true, client
 	})
 	composer := handler.NewStoreComposer()
 	store := s3store.New(location.Bucket, client)

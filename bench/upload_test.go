@@ -84,6 +84,7 @@ func tusd(b *testing.B) string {
 func listen(b *testing.B, h http.Handler) string {
 	srv := httptest.NewServer(h)
 	b.Cleanup(srv.Close)
+	b.Cleanup(client.CloseIdleConnections)
 	return srv.URL + "/files/"
 }
 
