@@ -17,11 +17,13 @@ import (
 	"reprise/catalog"
 	"reprise/fsck"
 	"reprise/internal/pgtest"
+	"reprise/internal/s3test"
 	"reprise/recording"
+	"reprise/storage"
 	"reprise/storage/disk"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) { pgtest.Main(s3test.With(m)) }
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -35,20 +37,31 @@ type world struct {
 	t       testing.TB
 	pool    *pgxpool.Pool
 	catalog *catalog.Catalog
-	store   *disk.Store
-	root    string // of the store
+	store   storage.Store
+	root    string // of a store in a folder
 	owner   uuid.UUID
+	data    string // of uploads
 }
 
+// newWorld returns one whose storage is a folder.
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, pool: pgtest.New(t), root: t.TempDir()}
+	w := newLedger(t)
+	w.root, w.data = t.TempDir(), content
+	store, err := disk.New(w.root)
+	must(t, err)
+	t.Cleanup(func() { store.Close() })
+	w.store = store
+	return w
+}
+
+// newLedger returns a world without a storage.
+func newLedger(t testing.TB) *world {
+	t.Helper()
+	w := &world{t: t, pool: pgtest.New(t)}
 	var err error
 	w.catalog, err = catalog.New(catalog.Options{Pool: w.pool, DeletedRetention: time.Hour})
 	must(t, err)
-	w.store, err = disk.New(w.root)
-	must(t, err)
-	t.Cleanup(func() { w.store.Close() })
 	w.owner, err = w.catalog.EnsureUser(t.Context(), "dev:alice")
 	must(t, err)
 	return w
@@ -56,10 +69,10 @@ func newWorld(t testing.TB) *world {
 
 const content = "sixteen bytes ok"
 
-// create makes an upload of content without a byte.
+// create makes an upload of data without a byte.
 func (w *world) create(partial bool) recording.Upload {
 	w.t.Helper()
-	length := int64(len(content))
+	length := int64(len(w.data))
 	n := recording.NewUpload{
 		UploadID: recording.NewID(), RecordingID: recording.NewID(), OwnerID: w.owner, Length: &length,
 		Metadata: map[string]string{}, ExpiresAt: time.Now().Add(time.Hour),
@@ -73,7 +86,7 @@ func (w *world) create(partial bool) recording.Upload {
 	return u
 }
 
-// append commits the bytes of content from the upload's offset up to to, as a part of
+// append commits the bytes of data from the upload's offset up to to, as a part of
 // their own.
 func (w *world) append(u recording.Upload, to int64) recording.Upload {
 	w.t.Helper()
@@ -92,7 +105,7 @@ func (w *world) tryAppend(ctx context.Context, u recording.Upload, to int64) err
 		return err
 	}
 	defer writer.Close()
-	if _, err := writer.Write([]byte(content[u.Offset:to])); err != nil {
+	if _, err := writer.Write([]byte(w.data[u.Offset:to])); err != nil {
 		return err
 	}
 	flushed, err := writer.Flush(ctx)
@@ -101,17 +114,19 @@ func (w *world) tryAppend(ctx context.Context, u recording.Upload, to int64) err
 	}
 	chunk := recording.Chunk{
 		UploadID: u.ID, Epoch: u.Epoch, From: u.Offset, To: to, Parts: flushed.Parts, CloseWrite: true, ExpiresAt: time.Now().Add(time.Hour),
+		Dropped: flushed.Dropped, MultipartID: flushed.MultipartID, PartNumber: max(u.PartNumber, flushed.PartNumber),
+		Segmented: flushed.Segmented, ObjectKey: flushed.ObjectKey,
 	}
-	if to == int64(len(content)) && !u.Partial {
+	if to == int64(len(w.data)) && !u.Partial {
 		chunk.Receipt = w.receipt(u)
 	}
 	return w.catalog.CommitChunk(ctx, chunk)
 }
 
 func (w *world) receipt(u recording.Upload) *recording.Receipt {
-	sum := sha256.Sum256([]byte(content))
+	sum := sha256.Sum256([]byte(w.data))
 	return &recording.Receipt{
-		SizeBytes: int64(len(content)), SHA256: sum[:], Job: recording.StageJob{RecordingID: u.RecordingID, Stage: recording.StageStore},
+		SizeBytes: int64(len(w.data)), SHA256: sum[:], Job: recording.StageJob{RecordingID: u.RecordingID, Stage: recording.StageStore},
 		Event: recording.NewEvent(w.owner, u.RecordingID, recording.EventUploadReceived, time.Now(), nil),
 	}
 }
@@ -127,7 +142,7 @@ func (w *world) receiving() recording.Upload { w.t.Helper(); return w.append(w.c
 
 func (w *world) received() recording.Upload {
 	w.t.Helper()
-	return w.append(w.receiving(), int64(len(content)))
+	return w.append(w.receiving(), int64(len(w.data)))
 }
 
 // ready makes a recording with two artifacts, as the stages do.

@@ -18,11 +18,12 @@ import (
 
 	"reprise/catalog"
 	"reprise/internal/pgtest"
+	"reprise/internal/s3test"
 	"reprise/recording"
 	"reprise/storage/disk"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) { pgtest.Main(s3test.With(m)) }
 
 // world is a server without its HTTP side.
 type world struct {
