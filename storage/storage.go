@@ -26,7 +26,8 @@ import (
 // few methods they use.
 //
 // Errors are wrapped with what was tried. Those that mean something to a
-// caller are ErrNotFound, ErrFull, ErrLost and ErrInvalidKey; any other is a
+// caller are ErrNotFound, ErrFull, ErrLost, ErrInvalidKey, and those of code
+// recording.CodeUnavailable: the storage is away for the moment. Any other is a
 // failure of the storage itself, and trying again may help.
 type Store interface {
 	// NewWriter returns a writer that goes on with an upload behind its committed
