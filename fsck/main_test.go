@@ -232,5 +232,3 @@ func (w *world) fsck(change func(*fsck.Options)) ([]fsck.Problem, error) {
 	_, err := fsck.Run(w.t.Context(), o)
 	return l.problems, err
 }
-
-func repair(o *fsck.Options) { o.Repair = true }
