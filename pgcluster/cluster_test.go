@@ -230,7 +230,11 @@ func TestServerKilled(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal(err)
 		}
-		checkWords(t, err.Error(), []string{"killed PostgreSQL server"})
+		// A process that another test is just starting has the lock's file open until it
+		// is that other program.
+		if !strings.Contains(err.Error(), "using the PostgreSQL data") {
+			checkWords(t, err.Error(), []string{"killed PostgreSQL server"})
+		}
 	}
 }
 
