@@ -4,119 +4,139 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"reprise/internal/s3test"
 	"reprise/recording"
+	"reprise/storage"
 )
 
-// ask sends a request and returns the answer with its body.
-func ask(t *testing.T, method, url string, header ...string) (*http.Response, string) {
+// ask sends a request as a listener's browser does, which has no credentials.
+func ask(t *testing.T, method, address, byteRange string) (*http.Response, []byte) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	req, err := http.NewRequestWithContext(t.Context(), method, address, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := 0; i+1 < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
+	if byteRange != "" {
+		req.Header.Set("Range", byteRange)
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}}
-	answer, err := client.Do(r)
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	res, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
+	defer res.Body.Close()
+	got, err := io.ReadAll(res.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer, string(body)
+	return res, got
 }
 
-func sign(t *testing.T, s *Store, key string, read recording.SignedRead) string {
+func sign(t *testing.T, s *Store, key, method string) string {
 	t.Helper()
-	url, err := s.SignedURL(context.Background(), key, read)
+	signed, err := s.SignedURL(t.Context(), key, recording.SignedRead{
+		Method: method, ContentType: "audio/mp4", Disposition: `inline; filename="a b.m4a"`, Lifetime: time.Minute,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return url
+	return signed
 }
 
 func TestSignedURL(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, server *s3test.Server) {
-		s := newStore(t, server.URL(server.Bucket(t)))
-		const content = "0123456789"
-		if _, err := s.Put(context.Background(), "a/b.m4a", strings.NewReader(content)); err != nil {
-			t.Fatal(err)
-		}
-		read := recording.SignedRead{
-			Method: http.MethodGet, ContentType: "audio/mp4", Lifetime: time.Minute,
-			Disposition: `inline; filename="Gro_mutter; 1.m4a"; filename*=UTF-8''Gro%C3%9Fmutter%3B%201.m4a`,
-		}
-		get := sign(t, s, "a/b.m4a", read)
-		answer, body := ask(t, http.MethodGet, get)
-		if answer.StatusCode != http.StatusOK || body != content ||
-			answer.Header.Get("Content-Type") != read.ContentType || answer.Header.Get("Content-Disposition") != read.Disposition {
-			t.Errorf("GET: %d, %v, %s", answer.StatusCode, answer.Header, body)
-		}
-		if answer, body := ask(t, http.MethodGet, get, "Range", "bytes=2-4"); answer.StatusCode != http.StatusPartialContent || body != "234" {
-			t.Errorf("GET with a range: %d, %s", answer.StatusCode, body)
-		}
-		read.Method = http.MethodHead
-		head := sign(t, s, "a/b.m4a", read)
-		if answer, _ := ask(t, http.MethodHead, head); answer.StatusCode != http.StatusOK || answer.ContentLength != int64(len(content)) {
-			t.Errorf("HEAD: %d, %v", answer.StatusCode, answer.Header)
-		}
-		for method, url := range map[string]string{http.MethodGet: head, http.MethodHead: get, http.MethodDelete: get} {
-			if answer, _ := ask(t, method, url); answer.StatusCode != http.StatusForbidden {
-				t.Errorf("%s with the URL for another method: %d", method, answer.StatusCode)
+		proxy := server.Proxy(t)
+		bucketURL := server.URL(server.Bucket(t), "public-endpoint="+url.QueryEscape(proxy.Endpoint))
+		s := newStore(t, strings.Replace(bucketURL, "?", "/a/prefix?", 1))
+		want := content(1, 100_000)
+		put(t, s, "a/object", want)
+		get, head := sign(t, s, "a/object", http.MethodGet), sign(t, s, "a/object", http.MethodHead)
+
+		for _, test := range []struct {
+			method, url, byteRange string
+			status                 int
+			want                   []byte
+			length                 int64
+		}{
+			{http.MethodGet, get, "", http.StatusOK, want, 100_000},
+			{http.MethodGet, get, "bytes=1000-1999", http.StatusPartialContent, want[1000:2000], 1000},
+			{http.MethodHead, head, "", http.StatusOK, nil, 100_000},
+		} {
+			res, got := ask(t, test.method, test.url, test.byteRange)
+			if res.StatusCode != test.status || res.ContentLength != test.length {
+				t.Errorf("%s %s: status %d, %d bytes: %s", test.method, test.byteRange, res.StatusCode, res.ContentLength, got)
+			}
+			wantBytes(t, test.method, got, test.want)
+			if typ, disposition := res.Header.Get("Content-Type"), res.Header.Get("Content-Disposition"); typ != "audio/mp4" || disposition != `inline; filename="a b.m4a"` {
+				t.Errorf("%s: Content-Type %q, Content-Disposition %q", test.method, typ, disposition)
 			}
 		}
-		read.Method = http.MethodGet
-		if answer, _ := ask(t, http.MethodGet, sign(t, s, "a/c.m4a", read)); answer.StatusCode != http.StatusNotFound {
-			t.Errorf("an object that isn't there: %d", answer.StatusCode)
+		if n := proxy.Counts().Total(); n != 3 {
+			t.Errorf("%d requests came to the public endpoint, want 3", n)
+		}
+		// It opens nothing else.
+		for what, address := range map[string]string{
+			"another object": strings.Replace(get, "a/object", "a/other", 1),
+			"another method": head,
+			"no signature":   get[:strings.Index(get, "?")],
+		} {
+			if res, got := ask(t, http.MethodGet, address, ""); res.StatusCode != http.StatusForbidden {
+				t.Errorf("%s: status %d: %s", what, res.StatusCode, got)
+			}
+		}
+		if res, _ := ask(t, http.MethodGet, sign(t, s, "missing", http.MethodGet), ""); res.StatusCode != http.StatusNotFound {
+			t.Errorf("a missing object: status %d", res.StatusCode)
 		}
 	})
 }
 
-func TestSignedURLEnds(t *testing.T) {
+func TestSignedURLExpires(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, server *s3test.Server) {
 		s := newStore(t, server.URL(server.Bucket(t)))
-		if _, err := s.Put(context.Background(), "object", strings.NewReader("bytes")); err != nil {
+		put(t, s, "object", []byte("x"))
+		signed, err := s.SignedURL(t.Context(), "object", recording.SignedRead{Method: http.MethodGet, Lifetime: time.Second})
+		if err != nil {
 			t.Fatal(err)
 		}
-		url := sign(t, s, "object", recording.SignedRead{Method: http.MethodGet, Lifetime: time.Second})
-		deadline := time.Now().Add(time.Minute)
 		for {
-			answer, _ := ask(t, http.MethodGet, url)
-			if answer.StatusCode == http.StatusForbidden {
-				break
+			res, got := ask(t, http.MethodGet, signed, "")
+			if res.StatusCode == http.StatusForbidden {
+				return
 			}
-			if time.Now().After(deadline) {
-				t.Fatalf("the URL of a second still answers %d", answer.StatusCode)
+			if res.StatusCode != http.StatusOK {
+				t.Fatalf("status %d: %s", res.StatusCode, got)
 			}
-			time.Sleep(100 * time.Millisecond)
+			select {
+			case <-time.After(100 * time.Millisecond):
+			case <-t.Context().Done():
+				t.Fatal("the URL is valid for ever")
+			}
 		}
 	})
 }
 
-func TestSignedURLIsOfThePublicEndpoint(t *testing.T) {
+func TestSignedURLRefuses(t *testing.T) {
 	t.Parallel()
-	read := recording.SignedRead{Method: http.MethodGet, Lifetime: time.Minute}
-	s := storeAt(t, "http://minio:9000&public-endpoint=https://files.example.com")
-	if got := sign(t, s, "a/b", read); !strings.HasPrefix(got, "https://files.example.com/recordings/objects/a/b?") {
-		t.Error(got)
+	s := newStore(t, "s3://recordings?region=eu-central-1")
+	if _, err := s.SignedURL(context.Background(), "../x", recording.SignedRead{Method: http.MethodGet}); err != storage.ErrInvalidKey {
+		t.Errorf("SignedURL of a wrong key = %v", err)
 	}
-	read.Method = http.MethodPut
-	if got, err := s.SignedURL(context.Background(), "a/b", read); err == nil {
-		t.Errorf("a URL to write with: %s", got)
+	if _, err := s.SignedURL(context.Background(), "x", recording.SignedRead{Method: http.MethodPut, Lifetime: time.Minute}); err == nil {
+		t.Error("a URL is signed for PUT")
 	}
-	read.Method = http.MethodGet
-	if got, err := s.SignedURL(context.Background(), "../b", read); err == nil {
-		t.Errorf("a URL outside: %s", got)
+	got := sign(t, s, "x", http.MethodGet)
+	if !strings.HasPrefix(got, "https://recordings.s3.eu-central-1.amazonaws.com/objects/x?") {
+		t.Errorf("the URL on AWS is %s", got)
+	}
+	if query := got[strings.Index(got, "?"):]; !strings.Contains(query, "X-Amz-SignedHeaders=host&") {
+		t.Errorf("a browser would have to send more than Host: %s", query)
 	}
 }
