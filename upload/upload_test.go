@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -566,10 +567,14 @@ func waitFor(t *testing.T, ok func() bool) {
 func TestRacingPatches(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	for round := range 5 {
+	rounds := 5
+	if os.Getenv("REPRISE_SOAK") != "" {
+		rounds = 200
+	}
+	for round := range rounds {
 		data := audio(20_000 + round)
 		url := r.create(len(data))
-		const n = 10
+		const n = 50
 		answers := make(chan answer)
 		for range n {
 			go func() { answers <- r.patch(url, 0, data) }()

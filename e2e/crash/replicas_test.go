@@ -133,7 +133,7 @@ func TestRandomStops(t *testing.T) {
 	servers := []*server{w.launch("a", ""), w.launch("b", "")}
 	w.use(servers...)
 	load := w.startLoad(rng, 4)
-	stops := rounds(4, 60)
+	stops := rounds(4, 100)
 	for range stops {
 		time.Sleep(time.Duration(200+rng.IntN(600)) * time.Millisecond)
 		s := servers[rng.IntN(2)]

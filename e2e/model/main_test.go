@@ -27,12 +27,13 @@ import (
 	"go.uber.org/goleak"
 
 	"reprise/internal/pgtest"
+	"reprise/internal/s3test"
 )
 
 // tusd keeps two goroutines of each request for as long as a broken request may
 // go on committing (its GracefulRequestCompletionTimeout); they end by themselves.
 func TestMain(m *testing.M) {
-	pgtest.Main(m, goleak.IgnoreAnyFunction("github.com/tus/tusd/v2/pkg/handler.newDelayedContext.func1"))
+	pgtest.Main(s3test.With(m), goleak.IgnoreAnyFunction("github.com/tus/tusd/v2/pkg/handler.newDelayedContext.func1"))
 }
 
 // rounds is how often something random is repeated.

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -10,9 +11,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"reprise/catalog"
+	"reprise/internal/s3test"
 	"reprise/storage"
 	"reprise/storage/disk"
+	"reprise/storage/s3"
 )
 
 // kind is a storage to try.
@@ -35,15 +40,36 @@ func onDisk() kind {
 	}}
 }
 
+// onS3 keeps few bytes in the ledger, so that runs have segments and parts too.
+func onS3(server *s3test.Server) kind {
+	return kind{server.Name, 12 << 20, func(t *testing.T) func(*catalog.Catalog) storage.Store {
+		location, err := s3.ParseURL(server.URL(server.Bucket(t), "part-size=5MiB"))
+		must(err)
+		return func(c *catalog.Catalog) storage.Store {
+			s, err := s3.New(t.Context(), s3.Options{
+				Location: location, Inline: c, MemoryBytes: 64 << 20, InlineBytes: 256 << 10, InlineRate: 1 << 20,
+				Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
+			})
+			must(err)
+			t.Cleanup(func() { _ = s.Close() })
+			return s
+		}
+	}}
+}
+
 const stepsOfARun = 60
 
 // TestModel makes random runs.
 func TestModel(t *testing.T) {
 	t.Parallel()
-	for _, k := range []kind{onDisk()} {
+	kinds := []kind{onDisk()}
+	for _, server := range s3test.Servers(t) {
+		kinds = append(kinds, onS3(server))
+	}
+	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
-			for i, seed := range seeds(t, rounds(6, 500)) {
+			for i, seed := range seeds(t, rounds(4, 200)) {
 				t.Run(strconv.Itoa(i), func(t *testing.T) {
 					t.Parallel()
 					steps := stepsFromEnv(t)

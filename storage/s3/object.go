@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
 
 	"reprise/recording"
 	"reprise/storage"
@@ -138,10 +139,11 @@ func (b *download) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// cutOff reports whether err, of reading a body, is one that asking again may help
-// against. The SDK has done so itself for errors of requests.
+// cutOff reports whether err is of a body, so that asking again may help. Of a
+// request, the SDK has tried that.
 func cutOff(ctx context.Context, err error) bool {
-	return ctx.Err() == nil && statusOf(err) == 0 && meaning(err) == nil
+	var request *smithy.OperationError
+	return ctx.Err() == nil && !errors.As(err, &request)
 }
 
 func (o *object) Info() recording.ObjectInfo { return o.info }
