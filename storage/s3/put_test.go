@@ -17,7 +17,7 @@ const (
 	testPart = 5 << 20 // the smallest that S3 takes
 	// testTimeout is for tests in which servers hang. A request that is slow for another
 	// reason is tried again, as they all are.
-	testTimeout = 1500 * time.Millisecond
+	testTimeout = 500 * time.Millisecond
 )
 
 func TestPutRequests(t *testing.T) {
