@@ -58,12 +58,21 @@ func TestDraft(t *testing.T) {
 
 	url := told.Get("Location")
 	draft := []string{"Upload-Draft-Interop-Version", "6", "Upload-Complete", "?1", "Content-Type", "application/partial-upload"}
-	asked := u.do(http.MethodHead, url, nil, draft[:2]...)
-	offset, err := strconv.Atoi(asked.header.Get("Upload-Offset"))
-	if err != nil || offset > len(data)/2 || asked.header.Get("Upload-Complete") != "?0" {
-		t.Fatal(asked)
+	var last answer
+	for range 5 {
+		asked := u.do(http.MethodHead, url, nil, draft[:2]...)
+		offset, err := strconv.Atoi(asked.header.Get("Upload-Offset"))
+		if err != nil || offset > len(data)/2 || asked.header.Get("Upload-Complete") != "?0" {
+			t.Fatal(asked)
+		}
+		last = u.do(http.MethodPatch, url, data[offset:], append(draft, "Upload-Offset", strconv.Itoa(offset))...)
+		// The broken request may have got its turn only behind the HEAD: then what it had
+		// brought counts now, and a client asks again.
+		if last.status != http.StatusConflict {
+			break
+		}
 	}
-	if last := u.do(http.MethodPatch, url, data[offset:], append(draft, "Upload-Offset", strconv.Itoa(offset))...); last.status != http.StatusNoContent || last.header.Get("Upload-Complete") != "?1" {
+	if last.status != http.StatusNoContent || last.header.Get("Upload-Complete") != "?1" {
 		t.Fatal(last)
 	}
 	id := told.Get("Reprise-Recording")

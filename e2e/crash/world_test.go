@@ -89,6 +89,9 @@ func (w *world) base() string {
 			break
 		}
 	}
+	if s == nil { // the first one has died before it served; the next comes soon
+		return "http://127.0.0.1:0"
+	}
 	return s.url
 }
 
