@@ -42,7 +42,14 @@ func (p *phone) uploadPartials(ctx context.Context) error {
 		}
 	}
 	p.told, p.sent, p.declared = int64(len(p.data)), int64(len(p.data)), true
-	return p.look(ctx)
+	for { // the server may die right now
+		err := p.look(ctx)
+		var broken *violation
+		if err == nil || errors.As(err, &broken) || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(retryPause)
+	}
 }
 
 // join asks for the final upload until it has an answer.
