@@ -130,7 +130,7 @@ func (c *Catalog) RescueJobs(ctx context.Context) (int, error) {
 	rescued := 0
 	for _, worker := range workers {
 		for {
-			found, err := c.rescueOne(ctx, worker)
+			found, err := c.rescueDead(ctx, worker)
 			if err != nil {
 				return rescued, err
 			}
@@ -143,51 +143,89 @@ func (c *Catalog) RescueJobs(ctx context.Context) (int, error) {
 	return rescued, nil
 }
 
+// RunningJobs returns the ids of the jobs that are the worker's by the queue's rows.
+func (c *Catalog) RunningJobs(ctx context.Context, clientID string) ([]int64, error) {
+	rows, err := c.pool.Query(ctx, `
+		SELECT id FROM river_job WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = $1`, clientID)
+	if err != nil {
+		return nil, classify(err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	return ids, classify(err)
+}
+
+// RescueLost is RescueJobs for jobs of a living worker which it knows nothing of.
+// Only that worker itself may say so.
+func (c *Catalog) RescueLost(ctx context.Context, clientID string, ids []int64) (int, error) {
+	rescued := 0
+	for _, id := range ids {
+		err := c.inTx(ctx, func(tx pgx.Tx) error {
+			found, err := c.rescueOne(ctx, tx, clientID, &id, "the worker knows nothing of this job")
+			if found {
+				rescued++
+			}
+			return err
+		})
+		if err != nil {
+			return rescued, err
+		}
+	}
+	return rescued, nil
+}
+
 // maxDeaths is the attempt at which a stage that its worker did not survive is
 // given up. It is more than StageAttempts: a worker is killed by deployments and
 // by want of memory, and decoders run in processes of their own.
 const maxDeaths = 10
 
-// rescueOne requeues a job that the worker was running, if it is dead, and
-// reports whether there was one. One is a transaction: a verdict's event locks the
-// recording's owner, after which no other recording may be locked. It writes
-// River's table itself: River's own rescuer knows only time, and waits for an hour.
-func (c *Catalog) rescueOne(ctx context.Context, worker string) (found bool, err error) {
+// rescueDead rescues a job that the worker was running, if it is dead, and reports
+// whether there was one.
+func (c *Catalog) rescueDead(ctx context.Context, worker string) (found bool, err error) {
 	err = c.inTx(ctx, func(tx pgx.Tx) error {
 		var dead bool
-		if err := tx.QueryRow(ctx, "SELECT pg_try_advisory_xact_lock("+workerLockKey+")", worker).Scan(&dead); err != nil || !dead {
-			return err
+		err := tx.QueryRow(ctx, "SELECT pg_try_advisory_xact_lock("+workerLockKey+")", worker).Scan(&dead)
+		if err == nil && dead {
+			found, err = c.rescueOne(ctx, tx, worker, nil, "the worker process died")
 		}
-		var kind, state string
-		var args json.RawMessage
-		err := tx.QueryRow(ctx, `
-			UPDATE river_job SET
-				state = CASE WHEN attempt >= $2 AND attempt >= max_attempts THEN 'discarded' ELSE 'available' END::river_job_state,
-				finalized_at = CASE WHEN attempt >= $2 AND attempt >= max_attempts THEN now() END,
-				max_attempts = greatest(max_attempts, least(max_attempts + 1, $2)),
-				scheduled_at = now(),
-				errors = array_append(errors, jsonb_build_object('at', now(), 'attempt', attempt, 'error', 'the worker process died', 'trace', ''))
-			WHERE state = 'running' AND id = (
-				SELECT id FROM river_job WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = $1 LIMIT 1)
-			RETURNING kind, state::text, args`, worker, maxDeaths).Scan(&kind, &state, &args)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		found = true
-		if state != "discarded" || kind != (recording.StageJob{}).Kind() {
-			return nil
-		}
-		var job recording.StageJob
-		if err := json.Unmarshal(args, &job); err != nil {
-			return fmt.Errorf("read the arguments of a job: %w", err)
-		}
-		return c.verdict(ctx, tx, job.RecordingID, job.Stage, recording.StateFailed, recording.ReasonInternal,
-			"Processing this recording stopped the server's worker on every attempt.")
+		return err
 	})
 	return found && err == nil, err
+}
+
+// rescueOne requeues a job that is the worker's by the queue's rows, the one with
+// this id or any, and reports whether there was one. One is a transaction: a
+// verdict's event locks the recording's owner, after which no other recording may be
+// locked. It writes River's table itself: River's own rescuer knows only time, and
+// waits for an hour.
+func (c *Catalog) rescueOne(ctx context.Context, tx pgx.Tx, worker string, id *int64, reason string) (found bool, err error) {
+	var kind, state string
+	var args json.RawMessage
+	err = tx.QueryRow(ctx, `
+		UPDATE river_job SET
+			state = CASE WHEN attempt >= $2 AND attempt >= max_attempts THEN 'discarded' ELSE 'available' END::river_job_state,
+			finalized_at = CASE WHEN attempt >= $2 AND attempt >= max_attempts THEN now() END,
+			max_attempts = greatest(max_attempts, least(max_attempts + 1, $2)),
+			scheduled_at = now(),
+			errors = array_append(errors, jsonb_build_object('at', now(), 'attempt', attempt, 'error', $4::text, 'trace', ''))
+		WHERE state = 'running' AND id = (
+			SELECT id FROM river_job
+			WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = $1 AND ($3::bigint IS NULL OR id = $3) LIMIT 1)
+		RETURNING kind, state::text, args`, worker, maxDeaths, id, reason).Scan(&kind, &state, &args)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if state != "discarded" || kind != (recording.StageJob{}).Kind() {
+		return true, nil
+	}
+	var job recording.StageJob
+	if err := json.Unmarshal(args, &job); err != nil {
+		return false, fmt.Errorf("read the arguments of a job: %w", err)
+	}
+	return true, c.verdict(ctx, tx, job.RecordingID, job.Stage, recording.StateFailed, recording.ReasonInternal,
+		"Processing this recording stopped the server's worker on every attempt.")
 }
 
 // JobCount says how many jobs of a kind are in a state, and since when the

@@ -67,6 +67,7 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 		"lose":       func() error { _, err := c.LoseOriginal(ctx, recording.NewID(), "lost"); return err },
 		"expire":     func() error { _, err := c.ExpireUploads(ctx, r.clock); return err },
 		"rescue":     func() error { _, err := c.RescueJobs(ctx); return err },
+		"running":    func() error { _, err := c.RunningJobs(ctx, "reprise-dead"); return err },
 		"count jobs": func() error { _, err := c.JobCounts(ctx); return err },
 		"complete stage": func() error {
 			return c.CompleteStage(ctx, done.RecordingID, recording.StageStore, recording.StageResult{Next: recording.StageVerify})

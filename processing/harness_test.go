@@ -172,6 +172,23 @@ func (w *world) wait(id uuid.UUID, states ...recording.State) recording.Recordin
 	return last
 }
 
+// awaitStage waits until a job of the recording's stage runs.
+func (w *world) awaitStage(id uuid.UUID, stage recording.Stage) {
+	w.t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		var running bool
+		err := w.pool.QueryRow(w.t.Context(), `SELECT EXISTS (SELECT FROM river_job
+			WHERE state = 'running' AND args->>'recordingId' = $1 AND args->>'stage' = $2)`, id.String(), stage).Scan(&running)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if running {
+			return
+		}
+	}
+	w.t.Fatalf("no job runs for stage %s", stage)
+}
+
 func (w *world) work(id uuid.UUID) recording.Work {
 	w.t.Helper()
 	work, err := w.catalog.Work(w.t.Context(), id)

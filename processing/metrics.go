@@ -50,7 +50,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Name: "reprise_uploads_expired_total", Help: "Unfinished uploads that nothing came for.",
 		}),
 		rescued: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "reprise_jobs_rescued_total", Help: "Jobs of dead workers that were taken up again.",
+			Name: "reprise_jobs_rescued_total", Help: "Jobs of dead workers, and jobs this process was given and never got, that were taken up again.",
 		}),
 		requeued: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "reprise_jobs_requeued_total", Help: "Jobs that were missing from the queue and enqueued again.",

@@ -15,8 +15,9 @@
 //     after seconds; after the last attempt the recording is failed, not stuck.
 //   - Every stage has a deadline of its own, so no file holds a worker for ever.
 //   - The job of a killed worker runs again within seconds, because workers hold
-//     a lock that dies with them. One that somebody has deleted from the queue is
-//     enqueued again by the janitor, once.
+//     a lock that dies with them. So does one that a living worker was given by a
+//     database that went away before it said so. One that somebody has deleted from
+//     the queue is enqueued again by the janitor, once.
 //   - The janitor deletes nothing that a row of the database may need, or that none
 //     has ever been about.
 package processing
@@ -50,6 +51,10 @@ type Catalog interface {
 	// RescueJobs makes the running jobs of dead workers available again and
 	// returns how many.
 	RescueJobs(ctx context.Context) (int, error)
+	// RunningJobs returns the ids of the jobs that the worker clientID is running by
+	// the queue's rows, and RescueLost makes some of them available again.
+	RunningJobs(ctx context.Context, clientID string) ([]int64, error)
+	RescueLost(ctx context.Context, clientID string, ids []int64) (int, error)
 
 	// ExpireUploads ends uploads that nothing came for, with their purge enqueued.
 	ExpireUploads(ctx context.Context, now time.Time) (int, error)

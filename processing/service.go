@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivertype"
 
 	"reprise/processing/ffmpeg"
 )
@@ -63,6 +64,7 @@ type Service struct {
 	clientID string // of this process, in the queue's rows and in the worker lock
 	client   *river.Client[pgx.Tx]
 	pipeline *pipeline
+	given    jobWatch
 	metrics  *metrics
 	log      *slog.Logger
 
@@ -140,10 +142,11 @@ func (s *Service) newClient(limits ffmpeg.Limits) (*river.Client[pgx.Tx], error)
 	river.AddWorker(workers, &janitorWorker{janitor: janitor, metrics: s.metrics})
 	river.AddWorker(workers, &sweepWorker{janitor: janitor, metrics: s.metrics})
 	return river.NewClient(riverpgxv5.New(s.o.Pool), &river.Config{
-		ID:      s.clientID,
-		Logger:  s.o.Log.With(slog.String("component", "river")),
-		Queues:  map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: s.o.Workers}},
-		Workers: workers,
+		ID:         s.clientID,
+		Logger:     s.o.Log.With(slog.String("component", "river")),
+		Queues:     map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: s.o.Workers}},
+		Workers:    workers,
+		Middleware: []rivertype.Middleware{river.WorkerMiddlewareFunc(s.given.work)},
 		PeriodicJobs: []*river.PeriodicJob{
 			janitorEvery(s.o.JanitorInterval),
 			river.NewPeriodicJob(river.PeriodicInterval(sweepAsk), sweepJob, &river.PeriodicJobOpts{ID: "sweep"}),
@@ -208,14 +211,27 @@ func (s *Service) Stop(ctx context.Context) error {
 	return errors.Join(err, s.dir.close())
 }
 
-// RescueOnce takes up the jobs of dead workers and returns how many there were.
+// RescueOnce takes up the jobs of dead workers, and those that this one has lost
+// sight of, and returns how many there were.
 func (s *Service) RescueOnce(ctx context.Context) (int, error) {
-	n, err := s.o.Catalog.RescueJobs(ctx)
-	if n > 0 {
-		s.metrics.rescued.Add(float64(n))
-		s.log.WarnContext(ctx, "jobs of dead workers rescued", slog.Int("jobs", n))
+	dead, err := s.o.Catalog.RescueJobs(ctx)
+	if dead > 0 {
+		s.log.WarnContext(ctx, "jobs of dead workers rescued", slog.Int("jobs", dead))
 	}
-	return n, err
+	lost, lostErr := s.rescueLost(ctx)
+	if lost > 0 {
+		s.log.WarnContext(ctx, "lost jobs rescued", slog.Int("jobs", lost))
+	}
+	s.metrics.rescued.Add(float64(dead + lost))
+	return dead + lost, errors.Join(err, lostErr)
+}
+
+func (s *Service) rescueLost(ctx context.Context) (int, error) {
+	ids, err := s.o.Catalog.RunningJobs(ctx, s.clientID)
+	if err != nil {
+		return 0, err
+	}
+	return s.o.Catalog.RescueLost(ctx, s.clientID, s.given.lost(ids))
 }
 
 func (s *Service) rescueLoop(ctx context.Context) {
@@ -224,7 +240,7 @@ func (s *Service) rescueLoop(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		if _, err := s.RescueOnce(ctx); err != nil && ctx.Err() == nil {
-			s.log.ErrorContext(ctx, "jobs of dead workers could not be rescued", slog.Any("error", err))
+			s.log.ErrorContext(ctx, "jobs of dead workers and lost ones could not be rescued", slog.Any("error", err))
 		}
 		if err := s.dir.removeDead(); err != nil {
 			s.log.ErrorContext(ctx, "files of dead workers could not be removed", slog.Any("error", err))

@@ -185,6 +185,43 @@ func TestRescue(t *testing.T) {
 	}
 }
 
+// A job that the queue gave to a living worker, which never heard of it, runs again.
+// One that does run is left alone.
+func TestRescueLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	lost := w.upload(speech(t, "mp3"), nil, nil)
+	if _, err := w.pool.Exec(t.Context(), `UPDATE river_job SET state = 'scheduled', scheduled_at = now() + interval '1 hour'`); err != nil {
+		t.Fatal(err)
+	}
+	hang := filepath.Join(t.TempDir(), "ffmpeg")
+	if err := os.WriteFile(hang, []byte("#!/bin/sh\nsleep 1000\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s := w.start(func(o *Options) { o.FFmpeg = hang })
+	running := w.upload(speech(t, "mp3"), nil, nil)
+	w.awaitStage(running, recording.StageTranscode)
+	if _, err := w.pool.Exec(t.Context(), `UPDATE river_job SET state = 'running', attempt = 1, attempted_at = now(), attempted_by = ARRAY[$1]
+		WHERE state = 'scheduled'`, s.clientID); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := s.RescueOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.awaitStage(lost, recording.StageTranscode)
+	var attempts int
+	if err := w.pool.QueryRow(t.Context(), `SELECT attempt FROM river_job WHERE args->>'recordingId' = $1 AND state = 'running'`, running.String()).Scan(&attempts); err != nil || attempts != 1 {
+		t.Errorf("the job that ran all the time is at attempt %d: %v", attempts, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := s.Stop(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
 // A stop interrupts what does not end by itself; the attempt does not count.
 func TestStopInterrupts(t *testing.T) {
 	t.Parallel()
