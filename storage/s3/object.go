@@ -176,6 +176,9 @@ func (o *object) Read(p []byte) (int, error) {
 
 // readBody returns bytes, or an error, and never both.
 func (o *object) readBody(p []byte) (int, error) {
+	if err := o.ctx.Err(); err != nil {
+		return 0, err // the rest of the body may have come already, and could still be read
+	}
 	if o.body != nil && o.from != o.at {
 		o.drop()
 	}
