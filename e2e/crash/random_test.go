@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
+
+	"reprise/catalog"
+	"reprise/pgcluster"
 )
 
 // backlog is how many recordings may wait for processing before phones pause:
@@ -172,6 +177,41 @@ func TestDatabaseAway(t *testing.T) {
 	phones := load.end()
 	w.finish([]*server{s}, phones...)
 	t.Logf("%d connections were cut, %d uploads", connections, len(phones))
+}
+
+// TestDatabaseStops ends the whole database server at once, as a crash does, and
+// starts it again, again and again while phones upload.
+func TestDatabaseStops(t *testing.T) {
+	t.Parallel()
+	rng := randomness(t)
+	options := pgcluster.Options{Dir: filepath.Join(t.TempDir(), "postgres"), Durable: true, MaxConnections: 100}
+	var cluster *pgcluster.Cluster
+	start := func() {
+		var err error
+		if cluster, err = pgcluster.Start(context.Background(), options); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start()
+	t.Cleanup(func() { _ = cluster.Stop(context.Background()) }) // what it says of its end is its own tests'
+	w := newWorldOn(t, cluster.URL("postgres"))
+	if err := catalog.Migrate(t.Context(), w.pool, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	s := w.start("server", "")
+	load := w.startLoad(rng, 3)
+	stops := rounds(2, 20)
+	atOnce, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range stops {
+		time.Sleep(time.Duration(500+rng.IntN(1500)) * time.Millisecond)
+		_ = cluster.Stop(atOnce)
+		time.Sleep(time.Duration(rng.IntN(2000)) * time.Millisecond)
+		start()
+	}
+	phones := load.end()
+	w.finish([]*server{s}, phones...)
+	t.Logf("%d stops, %d uploads", stops, len(phones))
 }
 
 // TestDatabaseCut closes every connection to the database again and again while

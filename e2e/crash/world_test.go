@@ -40,7 +40,13 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, databaseURL: pgtest.NewURL(t), key: bytes.Repeat([]byte{7}, 32)}
+	return newWorldOn(t, pgtest.NewURL(t))
+}
+
+// newWorldOn is newWorld with a database that is there already.
+func newWorldOn(t *testing.T, databaseURL string) *world {
+	t.Helper()
+	w := &world{t: t, databaseURL: databaseURL, key: bytes.Repeat([]byte{7}, 32)}
 	w.root = filepath.Join(t.TempDir(), "storage")
 	cfg, err := pgxpool.ParseConfig(w.databaseURL)
 	if err != nil {
