@@ -210,8 +210,9 @@ func TestDatabaseStops(t *testing.T) {
 		start()
 	}
 	phones := load.end()
+	lost := query[int](w, `SELECT count(*) FROM river_job WHERE array_to_string(errors, ' ') LIKE '%knows nothing of this job%'`)
 	w.finish([]*server{s}, phones...)
-	t.Logf("%d stops, %d uploads", stops, len(phones))
+	t.Logf("%d stops, %d uploads, %d jobs given by a database that could not say so", stops, len(phones), lost)
 }
 
 // TestDatabaseCut closes every connection to the database again and again while
