@@ -205,7 +205,7 @@ func s3Cases() []s3Case {
 			{name: "2 MB in 64 KiB PATCHes", size: 2e6, chunk: 64 << 10, uploads: 2},
 			{name: "20 MB in 1 MB PATCHes", size: 20e6, chunk: 1e6, uploads: 2},
 			{name: "100 MB in one PATCH", size: 100e6, chunk: 100e6, uploads: 1},
-			// These servers have no TLS, which spares parts their MD5.
+			// These servers have no TLS, which spares parts a SHA-256 of their own.
 			{name: "100 MB in one PATCH, as over TLS", size: 100e6, chunk: 100e6, uploads: 1, extra: []string{"checksum=none"}},
 		} {
 			c.latency = latency

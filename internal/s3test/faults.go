@@ -30,6 +30,7 @@ type Fault struct {
 	code   string
 	reset  bool
 	hang   bool
+	damage bool
 	after  bool
 }
 
@@ -60,6 +61,9 @@ func Reset() Fault { return Fault{how: "Reset", reset: true} }
 
 // Hang gives no answer until the client gives up.
 func Hang() Fault { return Fault{how: "Hang", hang: true} }
+
+// Damage changes the first byte of the request's body on its way to the server.
+func Damage() Fault { return Fault{how: "Damage", damage: true} }
 
 // After is f happening to the answer: the request takes effect first.
 func (f Fault) After() Fault {
@@ -120,6 +124,11 @@ func Every(op string, fault Fault) Rule {
 
 // strike answers a request with a fault. Next is what has it take effect.
 func (p *Proxy) strike(w http.ResponseWriter, r *http.Request, request Request, fault Fault, next http.Handler) {
+	if fault.damage {
+		r.Body = &damagedBody{ReadCloser: r.Body}
+		next.ServeHTTP(w, r)
+		return
+	}
 	var body []byte
 	if fault.after {
 		answer := httptest.NewRecorder()
@@ -149,6 +158,20 @@ func (p *Proxy) strike(w http.ResponseWriter, r *http.Request, request Request, 
 	default:
 		answerError(w, r, fault)
 	}
+}
+
+// damagedBody is a body whose first byte was changed.
+type damagedBody struct {
+	io.ReadCloser
+	done bool
+}
+
+func (b *damagedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 && !b.done {
+		p[0], b.done = p[0]^1, true
+	}
+	return n, err
 }
 
 func copyHeader(to, from http.Header) {

@@ -1,10 +1,8 @@
 package s3
 
 import (
-	"crypto/md5"
 	"encoding/base64"
 	"errors"
-	"hash"
 	"hash/crc32"
 	"io"
 	"sync"
@@ -33,12 +31,8 @@ func newBody(pieces ...[]byte) *body {
 // crc32c returns the CRC32C as a header carries it. A checksum is made once per
 // request, by the goroutine that sends it while others read what comes next: before
 // that nobody knows which bytes go together.
-func (b *body) crc32c() *string { return b.sum(crc32.New(crc32.MakeTable(crc32.Castagnoli))) }
-
-// md5 returns the MD5 as a header carries it.
-func (b *body) md5() *string { return b.sum(md5.New()) }
-
-func (b *body) sum(h hash.Hash) *string {
+func (b *body) crc32c() *string {
+	h := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	for _, p := range b.pieces {
 		h.Write(p)
 	}

@@ -10,8 +10,8 @@ func TestBody(t *testing.T) {
 	t.Parallel()
 	b := newBody([]byte("so"), nil, []byte("u"), []byte("nd"))
 	// The sums of "sound", as other tools make them.
-	if crc, md5 := *b.crc32c(), *b.md5(); b.size != 5 || crc != "glpreQ==" || md5 != "C4Jj00HeAfdB5N6t+xj56w==" {
-		t.Errorf("size %d, CRC32C %s, MD5 %s", b.size, crc, md5)
+	if crc := *b.crc32c(); b.size != 5 || crc != "glpreQ==" {
+		t.Errorf("size %d, CRC32C %s", b.size, crc)
 	}
 	if err := iotest.TestReader(b, []byte("sound")); err != nil {
 		t.Error(err)

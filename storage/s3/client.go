@@ -55,8 +55,10 @@ func (s *Store) newClient(ctx context.Context) (*s3.Client, error) {
 		// read a body twice, or send it in chunks that some servers don't know.
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
-		o.APIOptions = append(o.APIOptions, v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware,
-			leaveEncoding, s.addAttempts)
+		o.APIOptions = append(o.APIOptions, leaveEncoding, s.addAttempts)
+		if !location.signsBodies() {
+			o.APIOptions = append(o.APIOptions, v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware)
+		}
 	}), nil
 }
 
@@ -94,7 +96,7 @@ func newRetryer() aws.Retryer {
 			retry.RetryableHTTPStatusCode{Codes: map[int]struct{}{http.StatusTooManyRequests: {}}},
 			// The bytes were damaged or cut off on the way.
 			retry.RetryableErrorCode{Codes: map[string]struct{}{
-				"BadDigest": {}, "XAmzContentChecksumMismatch": {}, "IncompleteBody": {},
+				"BadDigest": {}, "XAmzContentChecksumMismatch": {}, "XAmzContentSHA256Mismatch": {}, "IncompleteBody": {},
 			}})
 	})
 }

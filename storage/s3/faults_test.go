@@ -107,6 +107,23 @@ func TestAssembleThroughFaults(t *testing.T) {
 	})
 }
 
+// The server refuses what was damaged on the way, and it is sent again.
+func TestDamagedOnTheWay(t *testing.T) {
+	t.Parallel()
+	onServers(t, func(t *testing.T, server *s3test.Server) {
+		for op, size := range map[string]int{"UploadPart": 2*testPart + 10, "PutObject": testPart} {
+			s, proxy, l, _ := newFaultyStore(t, server)
+			proxy.Fail(s3test.Nth(op, 1, s3test.Damage()))
+			u := newUpload(t, l, size, false)
+			u.patch(s, size)
+			u.assemble(s)
+			if n := proxy.Counts().Faults; n != 1 {
+				t.Errorf("%d requests of %s were damaged, want 1", n, op)
+			}
+		}
+	})
+}
+
 // A rule of the bucket has aborted the multipart upload.
 func TestMultipartLost(t *testing.T) {
 	t.Parallel()

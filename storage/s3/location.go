@@ -34,13 +34,20 @@ type Location struct {
 	Region         string // "" means the one of the AWS SDK's configuration
 	PathStyle      bool   // the bucket is in the path, not in the host's name
 
-	// Checksum says that a CRC32C goes with every object that is put and an MD5 with
-	// every part, for the server to check.
+	// Checksum says that the server is to check what it gets: a CRC32C goes with every
+	// object that is put; for parts see signsBodies.
 	Checksum bool
 	SSE      string // server-side encryption: "" for the bucket's own, "AES256" or "aws:kms"
 	KMSKeyID string // for "aws:kms"; "" means the account's default key
 
 	PartSize int64 // bytes of a multipart part; 0 means DefaultPartSize
+}
+
+// signsBodies says that the signature of a request covers the SHA-256 of its body,
+// which the server compares. It is left to TLS where there is TLS: on a busy machine it
+// costs a tenth of the throughput.
+func (l Location) signsBodies() bool {
+	return l.Checksum && strings.HasPrefix(l.Endpoint, "http://")
 }
 
 // ParseURL reads a storage URL:
