@@ -19,7 +19,7 @@ import (
 func (c *Catalog) FailRecording(ctx context.Context, recordingID uuid.UUID, stage recording.Stage, reason recording.Reason, detail string) error {
 	return c.inTx(ctx, func(tx pgx.Tx) error {
 		if reason != recording.ReasonStorage {
-			return c.verdict(ctx, tx, recordingID, stage, recording.StateFailed, reason, detail)
+			return c.fail(ctx, tx, recordingID, stage, reason, detail)
 		}
 		upload, err := lockUploadOf(ctx, tx, recordingID)
 		if err != nil {

@@ -224,7 +224,7 @@ func (c *Catalog) rescueOne(ctx context.Context, tx pgx.Tx, worker string, id *i
 	if err := json.Unmarshal(args, &job); err != nil {
 		return false, fmt.Errorf("read the arguments of a job: %w", err)
 	}
-	return true, c.verdict(ctx, tx, job.RecordingID, job.Stage, recording.StateFailed, recording.ReasonInternal,
+	return true, c.fail(ctx, tx, job.RecordingID, job.Stage, recording.ReasonInternal,
 		"Processing this recording stopped the server's worker on every attempt.")
 }
 

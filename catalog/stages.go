@@ -44,12 +44,8 @@ func (c *Catalog) CompleteStage(ctx context.Context, recordingID uuid.UUID, stag
 		if err != nil || !current {
 			return err
 		}
-		if stage == recording.StageVerify {
-			// The object is what was received: nobody asks for the parts any more, whose
-			// bytes may lie in these rows.
-			if _, err := tx.Exec(ctx, deleteParts, recordingID); err != nil {
-				return err
-			}
+		if err := dropParts(ctx, tx, recordingID, stage); err != nil {
+			return err
 		}
 		state := recording.StateProcessing
 		if res.Next == "" {
@@ -87,6 +83,16 @@ func (c *Catalog) CompleteStage(ctx context.Context, recordingID uuid.UUID, stag
 	})
 }
 
+// dropParts deletes the rows of an upload's parts, in which bytes of it may lie, at the
+// end of verify: the object is what was received, so nobody asks for them any more.
+func dropParts(ctx context.Context, tx pgx.Tx, recordingID uuid.UUID, stage recording.Stage) error {
+	if stage != recording.StageVerify {
+		return nil
+	}
+	_, err := tx.Exec(ctx, deleteParts, recordingID)
+	return err
+}
+
 // markStored says that the object of a recording's upload is there. Its guard is
 // the state: a second run finds it stored.
 func markStored(ctx context.Context, tx pgx.Tx, recordingID uuid.UUID, now time.Time) error {
@@ -117,16 +123,25 @@ func putArtifact(ctx context.Context, tx pgx.Tx, recordingID uuid.UUID, a record
 // is still the current one.
 func (c *Catalog) RejectRecording(ctx context.Context, recordingID uuid.UUID, stage recording.Stage, reason recording.Reason, detail string) error {
 	return c.inTx(ctx, func(tx pgx.Tx) error {
-		return c.verdict(ctx, tx, recordingID, stage, recording.StateRejected, reason, detail)
+		owner, current, err := lockStage(ctx, tx, recordingID, stage)
+		if err != nil || !current {
+			return err
+		}
+		if err := dropParts(ctx, tx, recordingID, stage); err != nil {
+			return err
+		}
+		return c.endStage(ctx, tx, owner, recordingID, recording.StateRejected, reason, detail)
 	})
 }
 
-func (c *Catalog) verdict(ctx context.Context, tx pgx.Tx, id uuid.UUID, stage recording.Stage, state recording.State, reason recording.Reason, detail string) error {
+// fail ends a recording that the server can't process, if that stage is still the
+// current one.
+func (c *Catalog) fail(ctx context.Context, tx pgx.Tx, id uuid.UUID, stage recording.Stage, reason recording.Reason, detail string) error {
 	owner, current, err := lockStage(ctx, tx, id, stage)
 	if err != nil || !current {
 		return err
 	}
-	return c.endStage(ctx, tx, owner, id, state, reason, detail)
+	return c.endStage(ctx, tx, owner, id, recording.StateFailed, reason, detail)
 }
 
 func (c *Catalog) endStage(ctx context.Context, tx pgx.Tx, owner, id uuid.UUID, state recording.State, reason recording.Reason, detail string) error {

@@ -299,3 +299,16 @@ func TestWorkFoldersOfDeadProcessesAreRemoved(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The rows of parts, in which bytes may lie, go with every end of verify.
+func TestRejectedKeepsNoParts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.start(nil)
+	id := w.upload(speech(t, "m4a"), map[string]string{"sha256": strings.Repeat("0", 64)}, nil)
+	w.wait(id, recording.StateRejected)
+	var rows int
+	if err := w.pool.QueryRow(t.Context(), `SELECT count(*) FROM upload_parts`).Scan(&rows); err != nil || rows != 0 {
+		t.Errorf("%d rows of parts are left (%v)", rows, err)
+	}
+}
