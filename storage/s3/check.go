@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"reprise/recording"
 	"reprise/storage"
@@ -52,34 +50,19 @@ func (s *Store) checkSize(ctx context.Context, name string, size int64) error {
 }
 
 // checkMultipart wants a multipart upload with these parts, whose sizes are those of
-// the rows.
+// the rows. Their ETags say nothing more: see renewETags.
 func (s *Store) checkMultipart(ctx context.Context, m multipart, parts []uploaded, rows []recording.Part) error {
-	type kept struct {
-		etag string
-		size int64
+	there, err := s.partsOf(ctx, m)
+	if noSuchUpload(err) {
+		err = errors.Join(storage.ErrLost, err)
 	}
-	there := map[int32]kept{}
-	pages := s3.NewListPartsPaginator(s.client, &s3.ListPartsInput{Bucket: &s.o.Location.Bucket, Key: &m.name, UploadId: &m.id})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if noSuchUpload(err) {
-			err = errors.Join(storage.ErrLost, err)
-		}
-		if err != nil {
-			return failed("check parts", err)
-		}
-		for _, p := range page.Parts {
-			there[aws.ToInt32(p.PartNumber)] = kept{bare(aws.ToString(p.ETag)), aws.ToInt64(p.Size)}
-		}
+	if err != nil {
+		return failed("check parts", err)
 	}
 	for i, part := range parts {
-		if got := there[part.number]; got != (kept{bare(part.etag), rows[i].Size}) {
+		if got, ok := there[part.number]; !ok || aws.ToInt64(got.Size) != rows[i].Size {
 			return fmt.Errorf("s3: check parts: part %d is not what was written: %w", part.number, storage.ErrLost)
 		}
 	}
 	return nil
 }
-
-// bare is an ETag without the quotes, which servers give in one answer and leave out
-// in another.
-func bare(etag string) string { return strings.Trim(etag, `"`) }

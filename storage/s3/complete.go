@@ -3,6 +3,7 @@ package s3
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -14,7 +15,7 @@ import (
 
 // A server that has no such upload and no such object may still be making the
 // object, for somebody else who completed the upload. So it is asked so many times,
-// for as long as an attempt may take, before the bytes are called lost: that is for
+// for as long as completing may take, before the bytes are called lost: that is for
 // good.
 const lostTries = 10
 
@@ -49,6 +50,15 @@ func (s *Store) completeIf(ctx context.Context, m multipart, parts []uploaded, m
 		if err == nil {
 			return nil
 		}
+		if errorCode(err) == "InvalidPart" && attempts < maxAttempts {
+			renewed, listErr := s.renewETags(ctx, m, list)
+			if listErr != nil && !noSuchUpload(listErr) {
+				return failed("list the parts of a multipart upload", listErr)
+			}
+			if renewed {
+				continue
+			}
+		}
 		object, headErr := s.head(ctx, m.name)
 		absent := errors.Is(headErr, storage.ErrNotFound)
 		switch {
@@ -68,6 +78,45 @@ func (s *Store) completeIf(ctx context.Context, m multipart, parts []uploaded, m
 	}
 }
 
+// renewETags gives parts the ETags that the server has for them, and reports whether one
+// was another. A part's number says which bytes they are, because no number is given to
+// others (recording.Upload.PartNumber). Its ETag may change: some servers make one for each write,
+// not of the bytes, and a request that was given up may write its part once more, late.
+func (s *Store) renewETags(ctx context.Context, m multipart, list []types.CompletedPart) (renewed bool, err error) {
+	there, err := s.partsOf(ctx, m)
+	if err != nil {
+		return false, err
+	}
+	for i, part := range list {
+		now, ok := there[aws.ToInt32(part.PartNumber)]
+		if ok && bare(aws.ToString(now.ETag)) != bare(aws.ToString(part.ETag)) {
+			list[i].ETag, renewed = now.ETag, true
+		}
+	}
+	return renewed, nil
+}
+
+// partsOf returns the parts that a multipart upload has on the server, by their
+// numbers.
+func (s *Store) partsOf(ctx context.Context, m multipart) (map[int32]types.Part, error) {
+	there := map[int32]types.Part{}
+	pages := s3.NewListPartsPaginator(s.client, &s3.ListPartsInput{Bucket: &s.o.Location.Bucket, Key: &m.name, UploadId: &m.id})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, part := range page.Parts {
+			there[aws.ToInt32(part.PartNumber)] = part
+		}
+	}
+	return there, nil
+}
+
+// bare is an ETag without the quotes, which servers give in one answer and leave out
+// in another.
+func bare(etag string) string { return strings.Trim(etag, `"`) }
+
 // gone reports whether the server says that parts which it had confirmed are not
 // there, or not the upload as a whole.
 func gone(err error) bool { return noSuchUpload(err) || errorCode(err) == "InvalidPart" }
@@ -75,7 +124,7 @@ func gone(err error) bool { return noSuchUpload(err) || errorCode(err) == "Inval
 // wait returns nil if the object appears, and the cause if not.
 func (s *Store) wait(ctx context.Context, name string, cause error, made func(*s3.HeadObjectOutput) bool) error {
 	for range lostTries {
-		if err := pause(ctx, s.timeout/lostTries); err != nil {
+		if err := pause(ctx, completeFactor*s.timeout/lostTries); err != nil {
 			return failed("complete a multipart upload", err)
 		}
 		object, err := s.head(ctx, name)

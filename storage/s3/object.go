@@ -130,7 +130,9 @@ type download struct {
 func (b *download) Read(p []byte) (int, error) {
 	b.idle.Reset(b.limit)
 	n, err := b.ReadCloser.Read(p)
-	b.idle.Stop()
+	if stalled := !b.idle.Stop(); stalled && err != nil {
+		err = &timeoutError{b.limit}
+	}
 	return n, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -183,4 +184,18 @@ func TestReadCanceled(t *testing.T) {
 			t.Errorf("reading ends with %v, want context.Canceled", err)
 		}
 	})
+}
+
+// A body that stalls is the server's failure, not its reader's end.
+func TestStalledBody(t *testing.T) {
+	t.Parallel()
+	r, w := io.Pipe()
+	defer w.Close()
+	const limit = 10 * time.Millisecond
+	idle := time.AfterFunc(limit, func() { r.CloseWithError(context.Canceled) })
+	idle.Stop()
+	d := &download{ReadCloser: r, cancel: func() {}, idle: idle, limit: limit}
+	if _, err := d.Read(make([]byte, 1)); !away(err) {
+		t.Errorf("Read = %v, want an error that says to try again", err)
+	}
 }

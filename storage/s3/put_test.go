@@ -158,6 +158,29 @@ func TestCompleteLost(t *testing.T) {
 	})
 }
 
+// The ETag of a part is another than the ledger's: the part was written once more, by a
+// request that had been given up, and the server makes a new one for each write.
+func TestRenewedETag(t *testing.T) {
+	t.Parallel()
+	onServers(t, func(t *testing.T, server *s3test.Server) {
+		l, bucket := newLedger(), server.Bucket(t)
+		s := newStore(t, server.URL(bucket, "part-size=5MiB"), func(o *Options) { o.Inline = l })
+		s.timeout = testTimeout
+		u := newUpload(t, l, 2*testPart, false)
+		u.patches(2*testPart, s)
+		first, ok := parsePartRef(u.row.Parts[0].Ref)
+		if !ok {
+			t.Fatalf("the first part is %s", u.row.Parts[0].Ref)
+		}
+		first.etag = `"00000000000000000000000000000000"`
+		u.row.Parts[0].Ref = formatPartRef(first)
+		if err := s.CheckParts(t.Context(), u.row); err != nil {
+			t.Errorf("CheckParts: %v", err)
+		}
+		u.assemble(s)
+	})
+}
+
 // Somebody else completes the upload at the same time.
 func TestCompleteTwice(t *testing.T) {
 	t.Parallel()
