@@ -6,6 +6,9 @@
 // recording is, by its owner. It holds no sessions and sets no cookies, so a
 // request without a token is nobody's, whatever site it comes from.
 //
+// Beside tokens it knows tickets, each of which opens one upload: package upload
+// hands them out and looks them up, and to everybody else they are nobody's.
+//
 // It promises that a token never appears in an error, and that a request with
 // a token that isn't valid never goes on as an anonymous one.
 package auth

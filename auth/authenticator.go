@@ -22,6 +22,10 @@ type Options struct {
 	// after setting the WWW-Authenticate header that a 401 must have.
 	WriteProblem func(w http.ResponseWriter, r *http.Request, err error)
 
+	// TicketPath is where Middleware lets requests with upload tickets through,
+	// "/files/"; "" is nowhere.
+	TicketPath string
+
 	// CacheSize is how many subjects' user ids are kept in memory. 0 means 10,000.
 	CacheSize int
 }
@@ -32,6 +36,7 @@ type Authenticator struct {
 	verifier     Verifier
 	users        Users
 	writeProblem func(w http.ResponseWriter, r *http.Request, err error)
+	ticketPath   string
 
 	cacheSize int
 	mu        sync.Mutex
@@ -47,6 +52,7 @@ func New(o Options) *Authenticator {
 		verifier:     o.Verifier,
 		users:        o.Users,
 		writeProblem: o.WriteProblem,
+		ticketPath:   o.TicketPath,
 		cacheSize:    o.CacheSize,
 		cache:        make(map[string]uuid.UUID),
 	}
@@ -54,11 +60,14 @@ func New(o Options) *Authenticator {
 
 // Authenticate returns who the token belongs to; a person seen for the first
 // time becomes a user. Errors are *recording.Error: unauthenticated for a token
-// that is missing, malformed or not valid (any more), unavailable if that
-// can't be found out now.
+// that is missing, malformed or not valid (any more), or the ticket of an upload;
+// unavailable if that can't be found out now.
 func (a *Authenticator) Authenticate(ctx context.Context, token string) (Principal, error) {
 	if err := checkToken(token); err != nil {
 		return Principal{}, err
+	}
+	if _, ok := ticketOf(token); ok {
+		return Principal{}, errTicket()
 	}
 	identity, err := a.verifier.Verify(ctx, token)
 	if err != nil {

@@ -15,6 +15,8 @@ const maxTokenBytes = 8 << 10
 // a valid token in its Authorization header. It answers a request whose header
 // is not valid itself. A request without the header goes on without a
 // principal: whether that is enough is for the route to say (RequirePrincipal).
+// One with an upload's ticket goes on without a principal too, and with the
+// ticket, below Options.TicketPath; elsewhere a ticket is not valid.
 func (a *Authenticator) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, present, err := bearerToken(r.Header)
@@ -26,6 +28,10 @@ func (a *Authenticator) Middleware(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
+		if t, ok := ticketOf(token); ok && a.takesTickets(r) {
+			next.ServeHTTP(w, r.WithContext(NewTicketContext(r.Context(), t)))
+			return
+		}
 		p, err := a.Authenticate(r.Context(), token)
 		if err != nil {
 			a.refuse(w, r, err)
@@ -33,6 +39,10 @@ func (a *Authenticator) Middleware(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r.WithContext(NewContext(r.Context(), p)))
 	})
+}
+
+func (a *Authenticator) takesTickets(r *http.Request) bool {
+	return a.ticketPath != "" && strings.HasPrefix(r.URL.Path, a.ticketPath)
 }
 
 // RequirePrincipal answers requests that Middleware has found no principal for
