@@ -39,8 +39,8 @@ func (a *API) documentUploadProtocol() {
 		},
 		RequestBody: bytesBody,
 		Responses: map[string]*huma.Response{"201": {
-			Description: "Location is where to send the bytes, Reprise-Recording the id of the recording; a partial upload has none.",
-			Headers:     headers("Tus-Resumable", "Location", "Reprise-Recording", "Upload-Offset", "Upload-Expires"),
+			Description: "Location is where to send the bytes, Reprise-Recording the id of the recording; a partial upload has none. Reprise-Upload-Ticket can be sent in place of the token with HEAD, PATCH and DELETE of this upload, until it expires.",
+			Headers:     headers("Tus-Resumable", "Location", "Reprise-Recording", "Reprise-Upload-Ticket", "Upload-Offset", "Upload-Expires"),
 		}},
 	}, []recording.Code{
 		recording.CodeInvalidRequest, recording.CodeInvalidMetadata, recording.CodeProtocolVersion, recording.CodeClientIDConflict, recording.CodeTooLarge,

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -35,6 +36,9 @@ type Options struct {
 	Log     *slog.Logger
 	Version string
 
+	// Tracer, if set, is told of every query to the database, with the context of the
+	// request that it is made for.
+	Tracer pgx.QueryTracer
 	// Started, if set, is called once everything runs.
 	Started func(Addresses)
 }
@@ -43,6 +47,8 @@ type Options struct {
 type Addresses struct {
 	PublicURL string // how clients reach the public listener; "" without the api role
 	Admin     string // host:port of the admin listener
+	// Routes are the patterns of the public listener, as http.ServeMux reads them.
+	Routes []string
 }
 
 // Serve runs the server until ctx ends, then stops it in order. The database
@@ -57,7 +63,7 @@ func Serve(ctx context.Context, o Options) error {
 
 // Migrate brings the database up to date.
 func Migrate(ctx context.Context, cfg config.Config, log *slog.Logger) error {
-	pool, err := openPool(ctx, string(cfg.DatabaseURL))
+	pool, err := openPool(ctx, string(cfg.DatabaseURL), nil)
 	if err != nil {
 		return err
 	}
@@ -119,6 +125,7 @@ type server struct {
 	problems *api.Problems
 	auth     *auth.Authenticator
 	hub      *events.Hub
+	routes   []string // of the public listener
 }
 
 func serve(ctx context.Context, o Options, l listeners) (err error) {
@@ -143,7 +150,7 @@ func serve(ctx context.Context, o Options, l listeners) (err error) {
 	}
 	at := Addresses{Admin: l.admin.Addr().String()}
 	if o.API {
-		at.PublicURL = s.publicURL()
+		at.PublicURL, at.Routes = s.publicURL(), s.routes
 	}
 	o.Log.InfoContext(ctx, "serving", slog.Bool("api", o.API), slog.Bool("worker", o.Worker),
 		slog.String("publicUrl", at.PublicURL), slog.String("admin", at.Admin), slog.String("version", o.Version))
@@ -172,11 +179,12 @@ func (s *server) publicURL() string {
 // commit.
 const defaultPoolSize = 16
 
-func openPool(ctx context.Context, url string) (*pgxpool.Pool, error) {
+func openPool(ctx context.Context, url string, tracer pgx.QueryTracer) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, errors.New("REPRISE_DATABASE_URL can't be used: it is not a PostgreSQL URL") // the error quotes the password
 	}
+	cfg.ConnConfig.Tracer = tracer
 	if !strings.Contains(url, "pool_max_conns") {
 		cfg.MaxConns = defaultPoolSize
 	}
@@ -201,7 +209,7 @@ func openPool(ctx context.Context, url string) (*pgxpool.Pool, error) {
 }
 
 func (s *server) openDatabase(ctx context.Context) (err error) {
-	if s.pool, err = openPool(ctx, string(s.o.Config.DatabaseURL)); err != nil {
+	if s.pool, err = openPool(ctx, string(s.o.Config.DatabaseURL), s.o.Tracer); err != nil {
 		return err
 	}
 	s.life.onStop("database pool", func(context.Context) error { s.pool.Close(); return nil })
@@ -225,7 +233,7 @@ func (s *server) startEvents(context.Context) error {
 		return err
 	}
 	s.problems = api.NewProblems(s.o.Log)
-	s.auth = auth.New(auth.Options{Verifier: verifier, Users: s.catalog, WriteProblem: s.problems.Write})
+	s.auth = auth.New(auth.Options{Verifier: verifier, Users: s.catalog, WriteProblem: s.problems.Write, TicketPath: uploadPath})
 	s.hub = events.New(events.Options{
 		Store: s.catalog, Relay: s.catalog, Auth: s.auth, Logger: s.o.Log,
 		Metrics: s.registry, Origins: cfg.AllowedOrigins,

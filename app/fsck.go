@@ -35,7 +35,7 @@ type FsckOptions struct {
 // Fsck compares the database with the storage, and returns how many problems it has
 // found, repaired or not.
 func Fsck(ctx context.Context, o FsckOptions) (problems int, err error) {
-	pool, err := openPool(ctx, string(o.Config.DatabaseURL))
+	pool, err := openPool(ctx, string(o.Config.DatabaseURL), nil)
 	if err != nil {
 		return 0, err
 	}

@@ -16,6 +16,9 @@ import (
 	"reprise/web"
 )
 
+// uploadPath is where uploads are.
+const uploadPath = "/files/"
+
 // servePublic serves uploads, REST, events and the console.
 func (s *server) servePublic(context.Context) error {
 	if !s.o.API {
@@ -25,7 +28,7 @@ func (s *server) servePublic(context.Context) error {
 	uploads, err := upload.New(upload.Options{
 		Ledger: s.catalog, Storage: s.store, Hooks: hooks.New(int64(cfg.MaxUploadBytes)), Ticks: s.hub,
 		WriteProblem: s.problems.Write,
-		BasePath:     "/files/", PublicURL: s.publicURL(),
+		BasePath:     uploadPath, PublicURL: s.publicURL(),
 		MaxSizeBytes: int64(cfg.MaxUploadBytes), Expiry: cfg.UploadExpiry,
 		Log: s.o.Log, Metrics: s.registry,
 	})
@@ -37,16 +40,17 @@ func (s *server) servePublic(context.Context) error {
 		signer = s.store
 	}
 	s.background("uploads", uploads.Run)
-	mux := http.NewServeMux()
+	mux := &router{ServeMux: http.NewServeMux()}
 	if _, err := api.New(mux, api.Options{
 		Catalog: s.catalog, Objects: s.store, Signer: signer, Problems: s.problems, PublicURL: s.publicURL(), Version: s.o.Version,
 	}); err != nil {
 		return fmt.Errorf("make the API: %w", err)
 	}
-	mux.Handle("/files/", uploads)
+	mux.Handle(uploadPath, uploads)
 	mux.Handle("/files", uploads)
 	mux.Handle("GET /v1/events", s.hub)
 	mux.Handle("/", web.Handler())
+	s.routes = mux.patterns
 
 	handler := api.Instrument(crossOrigin(cfg.AllowedOrigins, s.auth.Middleware(mux)), api.InstrumentOptions{
 		Router: mux, Registerer: s.registry, Problems: s.problems, Logger: s.o.Log, Now: time.Now,
@@ -57,6 +61,23 @@ func (s *server) servePublic(context.Context) error {
 		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
 	}, uploads.Interrupt)
 	return nil
+}
+
+// router is a mux that can tell what its routes are.
+type router struct {
+	*http.ServeMux
+	patterns []string
+}
+
+// Handle implements http.ServeMux.
+func (r *router) Handle(pattern string, handler http.Handler) {
+	r.patterns = append(r.patterns, pattern)
+	r.ServeMux.Handle(pattern, handler)
+}
+
+// HandleFunc implements http.ServeMux.
+func (r *router) HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request)) {
+	r.Handle(pattern, http.HandlerFunc(handler))
 }
 
 func (s *server) serveAdmin(context.Context) error {
@@ -105,7 +126,7 @@ func crossOrigin(origins []string, next http.Handler) http.Handler {
 		},
 		ExposedHeaders: []string{
 			"Location", "Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm",
-			"Upload-Offset", "Upload-Length", "Upload-Metadata", "Upload-Defer-Length", "Upload-Concat", "Upload-Expires", "Reprise-Recording",
+			"Upload-Offset", "Upload-Length", "Upload-Metadata", "Upload-Defer-Length", "Upload-Concat", "Upload-Expires", "Reprise-Recording", "Reprise-Upload-Ticket",
 			"Content-Range", "Content-Disposition", "ETag", "Retry-After", "X-Request-ID",
 		},
 		MaxAge: int((10 * time.Minute).Seconds()),

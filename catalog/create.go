@@ -58,11 +58,12 @@ func (c *Catalog) insertUpload(ctx context.Context, tx pgx.Tx, n recording.NewUp
 	}
 	tag, err := tx.Exec(ctx, `
 		INSERT INTO uploads (id, recording_id, owner_id, client_id, state, length, object_key, metadata, created_at, updated_at, expires_at,
-			partial, partial_ids, committed_offset)
+			partial, partial_ids, committed_offset, ticket_hashes)
 		VALUES ($1, $2, $3, nullif($4, ''), CASE WHEN $10 AND $5 = 0::bigint THEN 'received' ELSE 'receiving' END, $5, $6, $7, $8, $8, $9,
-			$10, $11, CASE WHEN $11::uuid[] IS NULL THEN 0 ELSE $5 END)
+			$10, $11, CASE WHEN $11::uuid[] IS NULL THEN 0 ELSE $5 END, array_remove(ARRAY[$12::bytea], NULL))
 		ON CONFLICT (owner_id, client_id) WHERE client_id IS NOT NULL AND state IN ('receiving', 'received', 'stored') DO NOTHING`,
-		n.UploadID, nullID(n.RecordingID), n.OwnerID, n.ClientID, n.Length, n.ObjectKey, n.Metadata, now, n.ExpiresAt, n.Partial, n.PartialIDs)
+		n.UploadID, nullID(n.RecordingID), n.OwnerID, n.ClientID, n.Length, n.ObjectKey, n.Metadata, now, n.ExpiresAt, n.Partial, n.PartialIDs,
+		n.TicketHash)
 	if err != nil {
 		return none, err
 	}

@@ -15,7 +15,8 @@ import (
 )
 
 // NewID returns a new random identifier. Identifiers are UUID version 7
-// (RFC 9562): their order is the order of creation, and they can't be guessed.
+// (RFC 9562): their order is the order of creation, and 62 random bits keep them from
+// being guessed.
 func NewID() uuid.UUID {
 	return uuid.Must(uuid.NewV7())
 }

@@ -145,6 +145,7 @@ type NewUpload struct {
 	Receipt     *Receipt  // for an upload of zero bytes, which is complete at once
 	Partial     bool      // as in Upload; a partial upload has no ClientID, Recording and Receipt
 	PartialIDs  []uuid.UUID
+	TicketHash  []byte // of the ticket that its creation is answered with; nil for none
 }
 
 // Claim says what somebody wants to take an upload over for.

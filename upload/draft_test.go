@@ -45,14 +45,14 @@ func (c draftClient) saysComplete(h http.Header) bool {
 
 // begun is what 104 (Upload Resumption Supported) has told.
 type begun struct {
-	url, recording, version string
+	url, recording, version, ticket string
 }
 
 // send sends a request, and told the first 104 if it is not nil.
 func (c draftClient) send(ctx context.Context, method, url string, body io.Reader, told chan<- begun, header ...string) (answer, error) {
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
 		if code == 104 && told != nil {
-			told <- begun{h.Get("Location"), h.Get("Reprise-Recording"), h.Get("Upload-Draft-Interop-Version")}
+			told <- begun{h.Get("Location"), h.Get("Reprise-Recording"), h.Get("Upload-Draft-Interop-Version"), h.Get("Reprise-Upload-Ticket")}
 		}
 		return nil
 	}})
@@ -150,6 +150,28 @@ func TestDraftWhole(t *testing.T) {
 				t.Errorf("%s: filename %q, filetype %q, title %q", name, rec.Filename, rec.Filetype, rec.Title)
 			}
 		}
+	})
+}
+
+// TestDraftTicket: 104 tells the ticket before any byte has come, and the phone goes
+// on with nothing else.
+func TestDraftTicket(t *testing.T) {
+	t.Parallel()
+	eachDraft(t, func(t *testing.T, c draftClient) {
+		data := audio(20_000)
+		a, told := c.post(bytes.NewReader(data[:5000]), false)
+		if a.status != http.StatusCreated || told.ticket == "" || told.ticket != a.header.Get("Reprise-Upload-Ticket") {
+			t.Fatalf("%d %v; 104 %+v", a.status, a.header, told)
+		}
+		head, err := c.send(t.Context(), http.MethodHead, told.url, nil, nil, by(told.ticket)...)
+		must(t, err)
+		if head.header.Get("Upload-Offset") != "5000" {
+			t.Errorf("HEAD: %d %v", head.status, head.header)
+		}
+		if a := c.append(told.url, 5000, bytes.NewReader(data[5000:]), true, by(told.ticket)...); a.status != http.StatusNoContent || !c.saysComplete(a.header) {
+			t.Fatalf("PATCH: %d %v %s", a.status, a.header, a.body)
+		}
+		c.wantReceived(told.url, data)
 	})
 }
 

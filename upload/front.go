@@ -11,21 +11,21 @@ import (
 
 	"github.com/google/uuid"
 
-	"reprise/auth"
 	"reprise/recording"
 )
 
 // request is what one HTTP request carries through tusd, whose interfaces have
 // no room for it: it travels in the context.
 type request struct {
-	owner uuid.UUID
-	claim recording.Claim
-	check *checksum // that the client says its bytes have; nil without
-	draft *draft    // nil for tus
-	http  *http.Request
-	host  string // what the client calls this server
-	in    http.Header
-	w     http.ResponseWriter
+	owner    uuid.UUID // of the upload, or of the one to be created
+	byTicket bool      // the client has shown the upload's ticket, not the owner's token
+	claim    recording.Claim
+	check    *checksum // that the client says its bytes have; nil without
+	draft    *draft    // nil for tus
+	http     *http.Request
+	host     string // what the client calls this server
+	in       http.Header
+	w        http.ResponseWriter
 
 	admission recording.Admission // of a creation
 	found     recording.Upload    // as it was when the request came
@@ -83,18 +83,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if path != "" {
-		id, err := uuid.Parse(path)
-		if err != nil || id.String() != path { // one spelling, so that one upload has one lock
-			return recording.ErrNotFound
-		}
-		req.found, err = s.o.Ledger.FindUpload(r.Context(), req.owner, id)
-		if err != nil {
-			return err
-		}
-		if err := s.checkAlive(req.found); err != nil {
-			return err
-		}
+	if err := s.open(r, req, path); err != nil {
+		return err
 	}
 	if r.Method == http.MethodPatch && draft == nil && r.Header.Get("Content-Type") != "application/offset+octet-stream" {
 		return recording.Errorf(recording.CodeContentType, "A PATCH needs Content-Type: application/offset+octet-stream.")
@@ -133,12 +123,7 @@ func readRequest(w http.ResponseWriter, r *http.Request, draft *draft) (*request
 	if err != nil {
 		return nil, err
 	}
-	principal, ok := auth.FromContext(r.Context())
-	if !ok {
-		return nil, recording.Errorf(recording.CodeUnauthenticated, "Send a token: Authorization: Bearer <token>.")
-	}
 	return &request{
-		owner: principal.UserID,
 		claim: claimOf(r),
 		check: check,
 		draft: draft,
@@ -204,22 +189,6 @@ func unifyHeader(h http.Header) error {
 		if len(h.Values(name)) > 1 {
 			return recording.Errorf(recording.CodeInvalidRequest, "There is more than one %s header; send one.", name)
 		}
-	}
-	return nil
-}
-
-// checkAlive answers for an upload that ended without success.
-func (s *Server) checkAlive(u recording.Upload) error {
-	if u.Expired(s.o.Now()) {
-		return recording.Errorf(recording.CodeUploadGone, "This upload has expired.")
-	}
-	switch u.State {
-	case recording.UploadRefused:
-		return recording.Errorf(recording.CodeUploadGone, "This upload was refused: its content is not audio.")
-	case recording.UploadTerminated:
-		return recording.Errorf(recording.CodeUploadGone, "This upload was terminated.")
-	case recording.UploadFailed:
-		return recording.Errorf(recording.CodeUploadGone, "Bytes of this upload were lost on the server; start it again.")
 	}
 	return nil
 }

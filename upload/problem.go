@@ -57,7 +57,7 @@ func (w *problemWriter) WriteHeader(status int) {
 		return
 	}
 	w.failed = true
-	for _, h := range []string{"Content-Length", "Content-Type"} {
+	for _, h := range []string{"Content-Length", "Content-Type", ticketHeader} {
 		w.Header().Del(h)
 	}
 	switch {

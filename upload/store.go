@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/tus/tusd/v2/pkg/handler"
 
+	"reprise/auth"
 	"reprise/internal/failpoint"
 	"reprise/recording"
 )
@@ -59,7 +60,7 @@ func (s *Server) admit(event handler.HookEvent) (handler.HTTPResponse, handler.F
 	if err != nil || !req.overtaken(u) {
 		return handler.HTTPResponse{}, none, req.fail(err)
 	}
-	return handler.HTTPResponse{}, none, s.repeatedCreate(req, u)
+	return handler.HTTPResponse{}, none, s.repeatedCreate(ctx, req, u)
 }
 
 // overtaken reports whether a repeated creation has nothing to add to u, which its
@@ -69,7 +70,10 @@ func (req *request) overtaken(u recording.Upload) bool {
 }
 
 // repeatedCreate is the "error" that answers a repeated creation.
-func (s *Server) repeatedCreate(req *request, u recording.Upload) error {
+func (s *Server) repeatedCreate(ctx context.Context, req *request, u recording.Upload) error {
+	if err := s.giveTicket(ctx, req, u); err != nil {
+		return req.fail(err)
+	}
 	// The body of creation-with-upload is what the server has already. A client
 	// that is still sending it would not see an answer on a closed connection.
 	req.body.discard(s.buffers, s.o.MaxSizeBytes, s.o.ReadTimeout)
@@ -133,23 +137,23 @@ func (st store) NewUpload(ctx context.Context, info handler.FileInfo) (handler.U
 		receipt := s.o.Hooks.Received(u, 0, sha256.Sum256(nil), s.o.Now())
 		n.Receipt = &receipt
 	}
+	ticket := auth.NewTicket()
+	if n.Receipt == nil {
+		n.TicketHash = ticket.Hash(n.UploadID)
+	}
 	failpoint.Hit("create.before")
 	u, created, err := s.o.Ledger.CreateUpload(ctx, n)
 	failpoint.Hit("create.done")
 	if err == nil && !created {
-		err = sameLength(u, n.Length)
-		switch {
-		case err != nil:
-		case req.overtaken(u): // since admit has looked
-			err = s.repeatedCreate(req, u)
-		case u.Offset > 0:
-			err = req.resume(u)
-		}
+		err = s.createAgain(ctx, req, u, n.Length)
 	}
 	if err != nil {
 		return nil, req.fail(err)
 	}
 	if created {
+		if n.TicketHash != nil {
+			req.tellTicket(ticket)
+		}
 		s.metrics.created.Inc()
 		s.log.InfoContext(ctx, "upload created", slog.Any("upload", u.ID), purpose(u))
 	}
@@ -158,6 +162,20 @@ func (st store) NewUpload(ctx context.Context, info handler.FileInfo) (handler.U
 	}
 	req.current = &upload{s: s, req: req, row: u, fresh: true}
 	return req.current, nil
+}
+
+// createAgain makes a creation go on with u, which has its clientId.
+func (s *Server) createAgain(ctx context.Context, req *request, u recording.Upload, length *int64) error {
+	if err := sameLength(u, length); err != nil {
+		return err
+	}
+	if req.overtaken(u) { // since admit has looked
+		return s.repeatedCreate(ctx, req, u)
+	}
+	if err := s.giveTicket(ctx, req, u); err != nil || u.Offset == 0 {
+		return err
+	}
+	return req.resume(u)
 }
 
 // newUpload is a new upload as far as every kind of it is the same.
@@ -236,6 +254,10 @@ func (u *upload) FinishUpload(context.Context) error {
 
 // Terminate ends the upload for its owner.
 func (u *upload) Terminate(ctx context.Context) error {
+	if u.req.byTicket && u.row.Complete() && !u.row.Partial {
+		// A ticket that was stolen must not cost a recording.
+		return u.req.fail(recording.Errorf(recording.CodeUnauthenticated, "The upload is complete; to delete its recording, send a token."))
+	}
 	if err := u.s.o.Ledger.TerminateUpload(ctx, u.row.OwnerID, u.row.ID); err != nil {
 		return u.req.fail(err)
 	}

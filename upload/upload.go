@@ -14,7 +14,8 @@
 //   - The last byte's transaction makes the upload received, with its receipt and
 //     first job. There is no state in which a client was told success and nobody
 //     goes on.
-//   - Who asks for somebody else's upload gets the answer for one that never was.
+//   - Who asks for somebody else's upload gets the answer for one that never was, and
+//     so does a ticket with any upload but its own.
 //
 // It does not process audio, and it knows neither SQL nor where bytes lie: the
 // Ledger and the Storage it declares are implemented by others.
@@ -38,6 +39,10 @@ import (
 type Ledger interface {
 	CreateUpload(ctx context.Context, n recording.NewUpload) (u recording.Upload, created bool, err error)
 	FindUpload(ctx context.Context, owner, id uuid.UUID) (recording.Upload, error)
+	// FindUploadByTicket finds an upload that was given the ticket of this hash, by its
+	// creation (NewUpload.TicketHash) or by AddUploadTicket.
+	FindUploadByTicket(ctx context.Context, id uuid.UUID, hash []byte) (recording.Upload, error)
+	AddUploadTicket(ctx context.Context, id uuid.UUID, hash []byte) error
 	FindUploadByClientID(ctx context.Context, owner uuid.UUID, clientID string) (recording.Upload, error)
 	AcquireUpload(ctx context.Context, id uuid.UUID, claim recording.Claim) (u recording.Upload, acquired bool, err error)
 	CommitChunk(ctx context.Context, ch recording.Chunk) error
@@ -108,7 +113,7 @@ type Options struct {
 }
 
 // Server is an http.Handler for the upload routes. Authentication has come
-// before it: it takes the principal from the request's context.
+// before it: it takes the principal, or the ticket, from the request's context.
 type Server struct {
 	o       Options
 	log     *slog.Logger

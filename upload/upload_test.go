@@ -86,12 +86,13 @@ func newRigOn(t *testing.T, pool *pgxpool.Pool, store storage.Store, writers upl
 	r.bob, err = c.EnsureUser(t.Context(), "dev:bob")
 	must(t, err)
 	users := map[string]uuid.UUID{"alice": r.alice, "bob": r.bob}
-	r.handler = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	tickets := auth.New(auth.Options{WriteProblem: o.WriteProblem, TicketPath: "/files/"}) // no test sends a token
+	r.handler = tickets.Middleware(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if id, ok := users[req.Header.Get("Test-User")]; ok {
 			req = req.WithContext(auth.NewContext(req.Context(), auth.Principal{UserID: id}))
 		}
 		s.ServeHTTP(w, req)
-	})
+	}))
 	srv := httptest.NewServer(r.handler)
 	t.Cleanup(srv.Close)
 	r.url = srv.URL
