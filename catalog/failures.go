@@ -70,7 +70,9 @@ func (c *Catalog) LoseOriginal(ctx context.Context, recordingID uuid.UUID, detai
 func (c *Catalog) RetryRecording(ctx context.Context, owner, id uuid.UUID) (recording.Recording, error) {
 	var r recording.Recording
 	err := c.inTx(ctx, func(tx pgx.Tx) error {
-		upload, err := lockUploadOf(ctx, tx, id)
+		// What is not the owner's is not locked either: it would make its owner wait, and
+		// whoever asks.
+		upload, err := lockUploadFor(ctx, tx, owner, id)
 		if err != nil {
 			return err
 		}
@@ -125,8 +127,17 @@ type uploadLock struct {
 // lockUploadOf locks the upload of a recording, before the recording itself is: the
 // order of locks. ErrNotFound says that there is none.
 func lockUploadOf(ctx context.Context, tx pgx.Tx, recordingID uuid.UUID) (uploadLock, error) {
+	return lockUpload(tx.QueryRow(ctx, `SELECT id, state FROM uploads WHERE recording_id = $1 FOR UPDATE`, recordingID))
+}
+
+// lockUploadFor is lockUploadOf for what is this owner's.
+func lockUploadFor(ctx context.Context, tx pgx.Tx, owner, recordingID uuid.UUID) (uploadLock, error) {
+	return lockUpload(tx.QueryRow(ctx, `SELECT id, state FROM uploads WHERE owner_id = $1 AND recording_id = $2 FOR UPDATE`, owner, recordingID))
+}
+
+func lockUpload(row pgx.Row) (uploadLock, error) {
 	var u uploadLock
-	err := tx.QueryRow(ctx, `SELECT id, state FROM uploads WHERE recording_id = $1 FOR UPDATE`, recordingID).Scan(&u.id, &u.state)
+	err := row.Scan(&u.id, &u.state)
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = recording.ErrNotFound
 	}
