@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -47,47 +46,6 @@ func TestEveryRouteNeedsAPrincipal(t *testing.T) {
 	}
 	// Who is nobody learns nothing of parameters either.
 	wantProblem(t, s.get(auth.Principal{}, "/v1/recordings?limit=x"), recording.CodeUnauthenticated)
-}
-
-func TestSomebodyElsesIsAsIfItNeverWas(t *testing.T) {
-	t.Parallel()
-	s := newServer(t)
-	id := s.add(alice).ID
-	theirs, nobodys, malformed := routes(id.String()), routes(uuid.NewString()), routes("no-uuid")
-	for i, req := range theirs {
-		if !strings.HasPrefix(req.path, "/v1/recordings/") {
-			continue
-		}
-		var answers []string
-		for _, r := range []request{req, nobodys[i], malformed[i]} {
-			r.as = bob
-			w := s.do(r)
-			if w.Code != http.StatusNotFound {
-				t.Errorf("%s %s: status %d", r.method, r.path, w.Code)
-			}
-			headers, err := json.Marshal(w.Header())
-			if err != nil {
-				t.Fatal(err)
-			}
-			answers = append(answers, string(headers)+w.Body.String())
-		}
-		if answers[0] != answers[1] || answers[0] != answers[2] {
-			t.Errorf("%s %s: the answers differ:\n%s", req.method, req.path, strings.Join(answers, "\n"))
-		}
-	}
-	if list := wantJSON[recordingsPageView](t, s.get(bob, "/v1/recordings"), http.StatusOK); len(list.Items) != 0 {
-		t.Errorf("bob lists %d of alice's recordings", len(list.Items))
-	}
-	if len(s.recordings) != 1 || s.recordings[0].Title != "Grandmother's first day at school" {
-		t.Error("bob changed alice's recording")
-	}
-	for _, req := range theirs { // and alice has all of it
-		req.as = alice
-		// hers is ready, so there is nothing to try again
-		if w := s.do(req); w.Code >= 300 && !(w.Code == http.StatusConflict && strings.HasSuffix(req.path, "/reprocess")) {
-			t.Errorf("alice: %s %s: status %d %s", req.method, req.path, w.Code, w.Body)
-		}
-	}
 }
 
 func TestEveryRouteHidesInternalErrors(t *testing.T) {

@@ -6,7 +6,7 @@
 // The servers are the whole app, in this process (so that the race detector and
 // the coverage see them), each with a database and a folder of its own. Nothing
 // in here knows more of Reprise than its public contract: answers are read into
-// types of the tests' own.
+// types of the tests' own. Only the ownership walk also looks at what the server did.
 //
 // It needs ffmpeg, Node.js and the packages of e2e/package.json ("make test"
 // installs them). REPRISE_SOAK=1 repeats what is random many times over.

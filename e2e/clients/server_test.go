@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"reprise/app"
 	"reprise/auth"
 	"reprise/config"
@@ -34,11 +36,20 @@ type server struct {
 	http  *http.Client
 	key   []byte
 	log   *logText
+
+	database string   // its URL
+	routes   []string // the patterns of the public listener
 }
 
 // newServer starts a server on a new database and an empty folder, and stops it
 // when the test ends. change may change its configuration.
 func newServer(t *testing.T, change ...func(*config.Config)) *server {
+	t.Helper()
+	return newTracedServer(t, nil, change...)
+}
+
+// newTracedServer is newServer with somebody who is told of every query.
+func newTracedServer(t *testing.T, tracer pgx.QueryTracer, change ...func(*config.Config)) *server {
 	t.Helper()
 	s := &server{key: bytes.Repeat([]byte{7}, 32), log: &logText{}, disk: t.TempDir(), http: &http.Client{
 		Transport: &http.Transport{}, Timeout: patience,
@@ -51,7 +62,7 @@ func newServer(t *testing.T, change ...func(*config.Config)) *server {
 	started, ended := make(chan app.Addresses, 1), make(chan error, 1)
 	go func() {
 		ended <- app.Serve(ctx, app.Options{
-			Config: cfg, API: true, Worker: true, Version: "test",
+			Config: cfg, API: true, Worker: true, Version: "test", Tracer: tracer,
 			Log:     slog.New(slog.NewTextHandler(s.log, nil)),
 			Started: func(at app.Addresses) { started <- at },
 		})
@@ -68,7 +79,7 @@ func newServer(t *testing.T, change ...func(*config.Config)) *server {
 	})
 	select {
 	case at := <-started:
-		s.url, s.line, s.admin = at.PublicURL, at.PublicURL, "http://"+at.Admin
+		s.url, s.line, s.admin, s.routes = at.PublicURL, at.PublicURL, "http://"+at.Admin, at.Routes
 	case err := <-ended:
 		ended <- nil
 		t.Fatalf("the server did not start: %v", err)
@@ -80,7 +91,8 @@ func (s *server) config(t *testing.T, change ...func(*config.Config)) config.Con
 	t.Helper()
 	cfg := config.Default()
 	cfg.Addr, cfg.AdminAddr = "127.0.0.1:0", "127.0.0.1:0"
-	cfg.DatabaseURL = config.Secret(pgtest.NewURL(t))
+	s.database = pgtest.NewURL(t)
+	cfg.DatabaseURL = config.Secret(s.database)
 	cfg.StorageURL = "file://" + s.disk
 	cfg.DevKey = config.Secret(hex.EncodeToString(s.key))
 	for _, c := range change {

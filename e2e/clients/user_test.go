@@ -20,6 +20,8 @@ type user struct {
 	t     *testing.T
 	s     *server
 	token string
+
+	requestID string // sent with every request, if it is not ""
 }
 
 // in returns the same user for a subtest.
@@ -63,6 +65,9 @@ func (u user) do(method, path string, body []byte, headers ...string) answer {
 	}
 	if u.token != "" {
 		req.Header.Set("Authorization", "Bearer "+u.token)
+	}
+	if u.requestID != "" {
+		req.Header.Set("X-Request-Id", u.requestID)
 	}
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
