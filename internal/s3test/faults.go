@@ -39,6 +39,11 @@ func InternalError() Fault {
 	return Fault{how: "InternalError", status: http.StatusInternalServerError, code: "InternalError"}
 }
 
+// BadGateway is the 502 of a proxy that got no answer from the server.
+func BadGateway() Fault {
+	return Fault{how: "BadGateway", status: http.StatusBadGateway, code: "BadGateway"}
+}
+
 // SlowDown is a 503, as S3 gives it to who asks too often.
 func SlowDown() Fault {
 	return Fault{how: "SlowDown", status: http.StatusServiceUnavailable, code: "SlowDown"}

@@ -147,6 +147,36 @@ func TestMultipartLost(t *testing.T) {
 	})
 }
 
+// The server knows from the head of a request that there is no such multipart upload,
+// and closes the connection while the part is still on its way.
+func TestMultipartLostBehindBrokenConnection(t *testing.T) {
+	t.Parallel()
+	onServers(t, func(t *testing.T, server *s3test.Server) {
+		for _, fault := range []s3test.Fault{s3test.Reset(), s3test.BadGateway()} {
+			t.Run(fault.String(), func(t *testing.T) {
+				t.Parallel()
+				s, proxy, l, bucket := newFaultyStore(t, server)
+				u := newUpload(t, l, 3*testPart, false)
+				u.patch(s, testPart+10)
+				proxy.Fail(s3test.Every("UploadPart", fault))
+				q := u.begin(s)
+				if err := errors.Join(q.write(testPart), q.end()); recording.CodeOf(err) != recording.CodeUnavailable {
+					t.Errorf("PATCH beside the upload = %v, want code unavailable", err)
+				}
+				server.AbortAll(t, bucket)
+				q = u.begin(s)
+				if err := errors.Join(q.write(testPart), q.end()); !errors.Is(err, storage.ErrLost) || recording.CodeOf(err) != recording.CodeUploadGone {
+					t.Errorf("PATCH = %v, want ErrLost", err)
+				}
+				if err := s.Assemble(t.Context(), u.row); !errors.Is(err, storage.ErrLost) {
+					t.Errorf("Assemble = %v, want ErrLost", err)
+				}
+				wantNoMemory(t, s)
+			})
+		}
+	})
+}
+
 // Segments that were lost are noticed by whoever reads them, which is not the one
 // who has them cached.
 func TestSegmentsLost(t *testing.T) {

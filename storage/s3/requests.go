@@ -3,6 +3,7 @@ package s3
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -79,13 +80,34 @@ func (s *Store) uploadPart(ctx context.Context, m multipart, number int32, b *bo
 		ContentLength: &b.size,
 	}
 	out, err := s.client.UploadPart(ctx, input)
-	if noSuchUpload(err) {
+	switch {
+	case noSuchUpload(err):
 		err = errors.Join(storage.ErrLost, err)
+	case err != nil && away(err):
+		err = s.unlessLost(ctx, m, err)
 	}
 	if err != nil {
 		return uploaded{}, failed("write a part", err)
 	}
 	return uploaded{number: number, etag: aws.ToString(out.ETag)}, nil
+}
+
+// unlessLost returns err, of writing a part, or ErrLost if there is no such multipart
+// upload any more.
+//
+// A server can say so before it has read the part, and then close the connection. Who
+// is still sending often sees only that it broke, and not the answer (RFC 9112, section
+// 9.6); a proxy in between makes a 502 of it. Each retry would end like that, and
+// clients would be told for ever to try again. A request without a body gets its answer.
+func (s *Store) unlessLost(ctx context.Context, m multipart, err error) error {
+	one := int32(1)
+	_, listErr := s.client.ListParts(ctx, &s3.ListPartsInput{
+		Bucket: &s.o.Location.Bucket, Key: &m.name, UploadId: &m.id, MaxParts: &one,
+	}, func(o *s3.Options) { o.Retryer = aws.NopRetryer{} }) // the time for retries is used up
+	if noSuchUpload(listErr) {
+		return fmt.Errorf("%w: %w (%s)", storage.ErrLost, listErr, err)
+	}
+	return err
 }
 
 // abort deletes a multipart upload with its parts. None there is no error.
