@@ -14,9 +14,10 @@ import (
 	"reprise/recording"
 )
 
-// signedLifetime is how long a URL of the storage is valid: long enough to
-// listen to most recordings, short for who finds it somewhere.
-const signedLifetime = 15 * time.Minute
+// signedLifetime is how long a URL of the storage is valid: long enough to begin a
+// download or to listen on for a while, short for who finds it somewhere. A player that
+// seeks later asks here again.
+const signedLifetime = 5 * time.Minute
 
 // file is something stored that can be served.
 type file struct {
@@ -104,7 +105,7 @@ func (f file) setHeaders(h http.Header) {
 	// Kept by the client only, and shown only after asking: it may be deleted.
 	h.Set("Cache-Control", "private, no-cache")
 	// A page opened from here can do nothing, whatever its bytes are.
-	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
+	h.Set("Content-Security-Policy", edgePolicy+"; sandbox")
 }
 
 // stream returns an answer that serves a file by this server. For HEAD it only
