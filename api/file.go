@@ -56,6 +56,9 @@ func (a *API) serveFile(ctx context.Context, f file, in Reading) (*huma.StreamRe
 			w.WriteHeader(http.StatusNotModified)
 		}}, nil
 	}
+	if !plainRange(in.Range) {
+		return nil, recording.Errorf(recording.CodeRangeInvalid, "The Range is malformed; send one such as bytes=0-65535.")
+	}
 	url, err := a.signedURL(ctx, f, in)
 	if err != nil {
 		return nil, err
@@ -86,6 +89,14 @@ func (a *API) signedURL(ctx context.Context, f file, in Reading) (string, error)
 	return a.signer.SignedURL(ctx, f.key, recording.SignedRead{
 		Method: in.method, ContentType: f.contentType, Disposition: f.disposition, Lifetime: signedLifetime,
 	})
+}
+
+// plainRange reports whether a Range header has nothing in it that one of bytes has not
+// (RFC 9110, 14.1.2). Who reads it then, net/http or a storage, takes a sign for part of
+// a number, or not.
+func plainRange(header string) bool {
+	ranges, ofBytes := strings.CutPrefix(header, "bytes=")
+	return header == "" || ofBytes && !strings.ContainsFunc(ranges, func(c rune) bool { return !strings.ContainsRune("0123456789-, \t", c) })
 }
 
 // names reports whether a list of ETags (RFC 9110, 8.8.3) has etag among them,

@@ -2,8 +2,10 @@ package upload
 
 import (
 	"context"
+	"errors"
 	"io"
 	"math"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -353,5 +355,18 @@ func (b *interruptibleBody) Read(p []byte) (int, error) {
 		b.whole = true
 		b.mu.Unlock()
 	}
+	if malformed(err) {
+		err = io.ErrUnexpectedEOF
+	}
 	return n, err
+}
+
+// malformed reports whether err is of a body whose own encoding (chunked: RFC 9112, 7.1)
+// makes no sense: net/http has no name for that, and tusd would call it the server's
+// fault. To the upload it is a body that has ended early.
+func malformed(err error) bool {
+	var network net.Error
+	var tooLarge *http.MaxBytesError
+	return err != nil && err != io.EOF && err != io.ErrUnexpectedEOF && err != http.ErrBodyReadAfterClose &&
+		!errors.As(err, &network) && !errors.As(err, &tooLarge) && !errors.Is(err, net.ErrClosed)
 }
