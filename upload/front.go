@@ -74,7 +74,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 	route, ok := s.route(r.Method, path != "")
 	if !ok {
 		w.Header().Set("Allow", allowed(path != ""))
-		return recording.Errorf(recording.CodeMethodNotAllowed, "%s is not a method of this resource.", r.Method)
+		return recording.Errorf(recording.CodeMethodNotAllowed, "This resource does not know the method; it knows %s.", allowed(path != ""))
 	}
 	if r.Method == http.MethodOptions {
 		s.tus.Middleware(http.NotFoundHandler()).ServeHTTP(&optionsWriter{w}, r)
