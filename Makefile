@@ -32,6 +32,22 @@ soak: $(NODE_MODULES) ## the tests with many more rounds; takes hours
 	@scripts/setup.sh test
 	REPRISE_SOAK=1 go run ./internal/testenv -- go test -race -shuffle=on -count=1 -timeout 6h ./...
 
+.PHONY: fuzz
+fuzz: ## fuzz every parser of outside input, 20 seconds each; FUZZTIME=5m for longer
+	@scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: vuln
+vuln: ## look for known vulnerabilities in what the program calls
+	@scripts/setup.sh vuln
+	@scripts/vuln.sh
+
+.PHONY: sbom
+sbom: ## list what the program is made of, as CycloneDX, in build/
+	@scripts/setup.sh sbom
+	@mkdir -p build
+	@$(TOOLS)/cyclonedx-gomod app -json -licenses -std -output build/reprise.cdx.json -main cmd/reprise .
+	@echo "build/reprise.cdx.json"
+
 .PHONY: lint
 lint: ## check format, vet and staticcheck
 	@scripts/setup.sh lint
@@ -52,7 +68,7 @@ build: ## build bin/reprise
 
 .PHONY: clean
 clean: ## remove what the other commands made here, but for the data in .reprise
-	rm -rf bin $(COVERAGE) e2e/node_modules
+	rm -rf bin build $(COVERAGE) e2e/node_modules
 
 # npm comes with the setup, so that is done first.
 e2e/node_modules/.package-lock.json: e2e/package-lock.json

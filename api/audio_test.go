@@ -45,7 +45,7 @@ func TestFilesAreServed(t *testing.T) {
 			want := map[string]string{
 				"Content-Type": f.contentType, "Content-Length": fmt.Sprint(len(content)), "Accept-Ranges": "bytes", "Etag": fmt.Sprintf(`"%x"`, f.sha256),
 				"Content-Disposition": f.disposition, "X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-cache",
-				"Last-Modified": "Mon, 04 May 2026 09:30:00 GMT", "Content-Security-Policy": "default-src 'none'; sandbox",
+				"Last-Modified": "Mon, 04 May 2026 09:30:00 GMT", "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
 			}
 			got := map[string]string{}
 			for name, values := range w.Header() {
@@ -174,7 +174,8 @@ func TestOriginalType(t *testing.T) {
 		{"caf", "", "audio/x-caf"},
 		{"", "audio/wav", "audio/wav"},
 		{"", "AUDIO/WAV", "audio/wav"},
-		{"au", "audio/basic", "audio/basic"},
+		{"au", "audio/basic", "application/octet-stream"}, // of no container that is accepted
+		{"", "audio/x-my-secret", "application/octet-stream"},
 		{"", "text/html", "application/octet-stream"},
 		{"", "audio/", "application/octet-stream"},
 		{"", "", "application/octet-stream"},

@@ -127,7 +127,7 @@ func fileResponses(method string, types ...string) map[string]*huma.Response {
 	return map[string]*huma.Response{
 		"200": whole, "206": part,
 		"304": {Description: "The client's copy, named by If-None-Match, is the current one.", Headers: headers("ETag")},
-		"307": {Description: "The file is at Location, in the storage: a URL for this method that is valid for 15 minutes and needs no token. Ask here again when it answers 403. Not if the operator has chosen otherwise, or with redirect=false.", Headers: headers("Location")},
+		"307": {Description: "The file is at Location, in the storage: a URL for this method that is valid for 5 minutes and needs no token. Ask here again when it answers 403. Not if the operator has chosen otherwise, or with redirect=false.", Headers: headers("Location")},
 	}
 }
 

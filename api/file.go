@@ -14,9 +14,10 @@ import (
 	"reprise/recording"
 )
 
-// signedLifetime is how long a URL of the storage is valid: long enough to
-// listen to most recordings, short for who finds it somewhere.
-const signedLifetime = 15 * time.Minute
+// signedLifetime is how long a URL of the storage is valid: long enough to begin a
+// download or to listen on for a while, short for who finds it somewhere. A player that
+// seeks later asks here again.
+const signedLifetime = 5 * time.Minute
 
 // file is something stored that can be served.
 type file struct {
@@ -55,6 +56,9 @@ func (a *API) serveFile(ctx context.Context, f file, in Reading) (*huma.StreamRe
 			w.WriteHeader(http.StatusNotModified)
 		}}, nil
 	}
+	if !plainRange(in.Range) {
+		return nil, recording.Errorf(recording.CodeRangeInvalid, "The Range is malformed; send one such as bytes=0-65535.")
+	}
 	url, err := a.signedURL(ctx, f, in)
 	if err != nil {
 		return nil, err
@@ -87,6 +91,14 @@ func (a *API) signedURL(ctx context.Context, f file, in Reading) (string, error)
 	})
 }
 
+// plainRange reports whether a Range header has nothing in it that one of bytes has not
+// (RFC 9110, 14.1.2). Who reads it then, net/http or a storage, takes a sign for part of
+// a number, or not.
+func plainRange(header string) bool {
+	ranges, ofBytes := strings.CutPrefix(header, "bytes=")
+	return header == "" || ofBytes && !strings.ContainsFunc(ranges, func(c rune) bool { return !strings.ContainsRune("0123456789-, \t", c) })
+}
+
 // names reports whether a list of ETags (RFC 9110, 8.8.3) has etag among them,
 // weak or strong, or is the asterisk that stands for any.
 func names(list, etag string) bool {
@@ -104,7 +116,7 @@ func (f file) setHeaders(h http.Header) {
 	// Kept by the client only, and shown only after asking: it may be deleted.
 	h.Set("Cache-Control", "private, no-cache")
 	// A page opened from here can do nothing, whatever its bytes are.
-	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
+	h.Set("Content-Security-Policy", edgePolicy+"; sandbox")
 }
 
 // stream returns an answer that serves a file by this server. For HEAD it only

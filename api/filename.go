@@ -13,25 +13,29 @@ import (
 
 // originalType returns the media type of a recording's original. What was found
 // in the file goes before what the client declared, and neither can make a
-// browser take the bytes for anything but audio or a download.
+// browser take the bytes for anything but audio or a download: it is one of
+// containerTypes, never a text of the client's.
 func originalType(r recording.Recording) string {
-	declared, _, err := mime.ParseMediaType(r.Filetype)
-	if err != nil || !strings.HasPrefix(declared, "audio/") && !strings.HasPrefix(declared, "video/") {
-		declared = ""
-	}
 	var found []string
 	if r.Media != nil {
 		found = containerTypes(r.Media.Container)
+	}
+	declared, _, _ := mime.ParseMediaType(r.Filetype)
+	if len(found) == 0 && slices.ContainsFunc(containers(), func(name string) bool { return slices.Contains(containerTypes(name), declared) }) {
+		return declared
 	}
 	switch {
 	case slices.Contains(found, declared):
 		return declared
 	case len(found) > 0:
 		return found[0]
-	case declared != "":
-		return declared
 	}
 	return "application/octet-stream"
+}
+
+// containers are the containers that containerTypes knows.
+func containers() []string {
+	return []string{"wav", "mp3", "mov,mp4,m4a,3gp,3g2,mj2", "ogg", "flac", "matroska,webm", "aac", "amr", "aiff", "caf"}
 }
 
 // containerTypes returns the media types of a container, the usual one first.
@@ -84,10 +88,16 @@ func artifactName(r recording.Recording, kind recording.ArtifactKind) string {
 	}
 }
 
-// cleanName takes out of a name what a file system or a header may trip over.
+// cleanName takes out of a name what a file system or a header may trip over, and what
+// shows it other than it is: a mark of direction (Unicode's Bidi_Control) makes
+// "gpj.exe" of an end that reads "exe.jpg". In titles, which no program runs, such marks
+// stay: right-to-left scripts need them.
 func cleanName(name string) string {
 	name = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == '/' || r == '\\' || r == unicode.ReplacementChar {
+		switch {
+		case unicode.Is(unicode.Bidi_Control, r):
+			return -1
+		case unicode.IsControl(r), r == '/', r == '\\', r == unicode.ReplacementChar, r == '\u2028', r == '\u2029':
 			return '_'
 		}
 		return r

@@ -70,6 +70,7 @@ func (m *instrument) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := m.o.Now()
 	id := requestID(r)
 	w.Header().Set("X-Request-Id", id)
+	r.Header.Set("X-Request-Id", id) // tusd logs it as it came
 	r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
 	// Found out before it is served: middlewares below copy the request, so that
 	// the pattern the router sets is not seen here.

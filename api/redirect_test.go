@@ -33,7 +33,7 @@ func TestFilesAreInTheStorage(t *testing.T) {
 			if diff := cmp.Diff(want, got); diff != "" || w.Code != http.StatusTemporaryRedirect || w.Body.Len() != 0 {
 				t.Errorf("%s %s: status %d, body %q %s", method, f.query, w.Code, w.Body, diff)
 			}
-			read := recording.SignedRead{Method: method, ContentType: f.contentType, Disposition: f.disposition, Lifetime: 15 * time.Minute}
+			read := recording.SignedRead{Method: method, ContentType: f.contentType, Disposition: f.disposition, Lifetime: 5 * time.Minute}
 			if diff := cmp.Diff([]recording.SignedRead{read}, s.signed); diff != "" {
 				t.Errorf("%s %s: signed %s", method, f.query, diff)
 			}

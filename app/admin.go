@@ -65,7 +65,7 @@ func adminHandler(registry *prometheus.Registry, ready *readiness) http.Handler 
 		writeJSON(w, status, map[string]any{"status": word, "checks": said})
 	})
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	// Without pprof.Cmdline: a secret may be among the flags.
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)

@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
-
-	"github.com/rs/cors"
 
 	"reprise/api"
 	"reprise/hooks"
@@ -52,7 +51,9 @@ func (s *server) servePublic(context.Context) error {
 	mux.Handle("/", web.Handler())
 	s.routes = mux.patterns
 
-	handler := api.Instrument(crossOrigin(cfg.AllowedOrigins, s.auth.Middleware(mux)), api.InstrumentOptions{
+	// Refusals come after CORS has had its say: a page can't read an answer without.
+	handler := crossOrigin(cfg.AllowedOrigins, api.RefuseMethodOverride(s.problems, s.auth.Middleware(mux)))
+	handler = api.Instrument(api.SecureHeaders(handler), api.InstrumentOptions{
 		Router: mux, Registerer: s.registry, Problems: s.problems, Logger: s.o.Log, Now: time.Now,
 	})
 	// Slow phones need minutes for a body, so there's no limit on reading one:
@@ -80,7 +81,11 @@ func (r *router) HandleFunc(pattern string, handler func(http.ResponseWriter, *h
 	r.Handle(pattern, http.HandlerFunc(handler))
 }
 
-func (s *server) serveAdmin(context.Context) error {
+func (s *server) serveAdmin(ctx context.Context) error {
+	if at, ok := s.listeners.admin.Addr().(*net.TCPAddr); ok && !at.IP.IsLoopback() {
+		s.o.Log.WarnContext(ctx, "the admin listener can be reached from other machines, and asks for no token: see that only operators reach it (REPRISE_ADMIN_ADDR)",
+			slog.String("admin", at.String()))
+	}
 	s.serveHTTP("admin listener", s.listeners.admin, &http.Server{
 		Handler: adminHandler(s.registry, s.ready), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 	}, func() {})
@@ -90,6 +95,8 @@ func (s *server) serveAdmin(context.Context) error {
 // serveHTTP serves until the teardown, which calls interrupt for requests that
 // would go on for long, and waits for all.
 func (s *server) serveHTTP(name string, l net.Listener, srv *http.Server, interrupt func()) {
+	// net/http tells of broken connections by itself; like everything it goes into our log.
+	srv.ErrorLog = slog.NewLogLogger(s.o.Log.With(slog.String("component", "http")).Handler(), slog.LevelWarn)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -108,27 +115,4 @@ func (s *server) serveHTTP(name string, l net.Listener, srv *http.Server, interr
 		<-done
 		return err
 	})
-}
-
-// crossOrigin lets pages of these origins use the server from a browser, with
-// the headers that tus clients send and read. Without origins it answers no
-// preflight, so only the server's own pages can.
-func crossOrigin(origins []string, next http.Handler) http.Handler {
-	if len(origins) == 0 {
-		return next
-	}
-	return cors.New(cors.Options{
-		AllowedOrigins: origins,
-		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPatch, http.MethodDelete},
-		AllowedHeaders: []string{
-			"Authorization", "Content-Type", "If-Match", "If-None-Match", "If-Range", "Range", "X-Request-ID",
-			"Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata", "Upload-Defer-Length", "Upload-Concat", "Upload-Checksum",
-		},
-		ExposedHeaders: []string{
-			"Location", "Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm",
-			"Upload-Offset", "Upload-Length", "Upload-Metadata", "Upload-Defer-Length", "Upload-Concat", "Upload-Expires", "Reprise-Recording", "Reprise-Upload-Ticket",
-			"Content-Range", "Content-Disposition", "ETag", "Retry-After", "X-Request-ID",
-		},
-		MaxAge: int((10 * time.Minute).Seconds()),
-	}).Handler(next)
 }

@@ -182,3 +182,29 @@ func TestDevVerifierForgivesClocks(t *testing.T) {
 		t.Errorf("a token from a clock 4 s ahead: %v", err)
 	}
 }
+
+// No text but what IssueDevToken has made is a token.
+func FuzzDevToken(f *testing.F) {
+	token, err := auth.IssueDevToken(testKey, "alice", time.Hour, testTime)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(token)
+	f.Add("eyJhbGciOiJub25lIn0.e30.")
+	f.Add("..")
+	f.Add(token + "=")
+	f.Add(strings.ToLower(token))
+	verifier, err := auth.NewDevVerifier(testKey, func() time.Time { return testTime })
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		identity, err := verifier.Verify(context.Background(), text)
+		if err == nil && text != token {
+			t.Fatalf("%q is a token of %s", text, identity.Subject)
+		}
+		if err != nil && (recording.CodeOf(err) != recording.CodeUnauthenticated || len(text) > 12 && strings.Contains(err.Error(), text)) {
+			t.Fatalf("%q: %v", text, err)
+		}
+	})
+}

@@ -19,6 +19,22 @@ func FuzzParseFile(f *testing.F) {
 	})
 }
 
+// A size is read as it is written.
+func FuzzBytes(f *testing.F) {
+	for _, seed := range []string{"0", "1KiB", "8 MiB", "9223372036854775807", "8388608TiB", "-1", "1kib", "+1", "1e3"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var b, again Bytes
+		if b.UnmarshalText([]byte(text)) != nil {
+			return
+		}
+		if err := again.UnmarshalText([]byte(b.String())); b < 0 || err != nil || again != b {
+			t.Fatalf("%q is %d, written %s, and read again %d (%v)", text, int64(b), b, int64(again), err)
+		}
+	})
+}
+
 func TestDistance(t *testing.T) {
 	t.Parallel()
 	for pair, want := range map[[2]string]int{

@@ -3,6 +3,7 @@ package events
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,19 +71,30 @@ func TestRefusedHandshakes(t *testing.T) {
 		header http.Header
 		status int
 	}{
-		"token in the query":        {"?token=alice", nil, 400},
-		"access_token in the query": {"?access_token=alice", bearer(r.url), 400},
-		"ticket in the query":       {"?ticket=", nil, 400},
-		"unknown token":             {"", http.Header{"Authorization": {"Bearer mallory"}}, 401},
-		"another scheme":            {"", http.Header{"Authorization": {"Basic alice"}}, 401},
-		"two headers":               {"", http.Header{"Authorization": {"Bearer alice", "Bearer alice"}}, 401},
-		"another origin":            {"", bearer("https://evil.example.com"), 403},
-		"a longer origin":           {"", bearer("https://app.example.com.evil.com"), 403},
-		"another scheme of origin":  {"", bearer("http://app.example.com"), 403},
-		"null origin":               {"", bearer("null"), 403},
-		"listed origin":             {"", bearer("https://app.example.com"), 101},
-		"own origin":                {"", bearer(r.url), 101},
-		"no origin":                 {"", http.Header{"Authorization": {"Bearer alice"}}, 101},
+		"token in the query":         {"?token=alice", nil, 400},
+		"access_token in the query":  {"?access_token=alice", bearer(r.url), 400},
+		"ticket in the query":        {"?ticket=", nil, 400},
+		"unknown token":              {"", http.Header{"Authorization": {"Bearer mallory"}}, 401},
+		"another scheme":             {"", http.Header{"Authorization": {"Basic alice"}}, 401},
+		"two headers":                {"", http.Header{"Authorization": {"Bearer alice", "Bearer alice"}}, 401},
+		"another origin":             {"", bearer("https://evil.example.com"), 403},
+		"a longer origin":            {"", bearer("https://app.example.com.evil.com"), 403},
+		"another scheme of origin":   {"", bearer("http://app.example.com"), 403},
+		"null origin":                {"", bearer("null"), 403},
+		"listed origin":              {"", bearer("https://app.example.com"), 101},
+		"own origin":                 {"", bearer(r.url), 101},
+		"own origin, no header":      {"", http.Header{"Origin": {r.url}}, 101},
+		"own host, no origin's form": {"", bearer(r.url + "/"), 403},
+		"own host, another scheme":   {"", bearer("ftp" + strings.TrimPrefix(r.url, "http")), 403},
+		"own host, another port":     {"", bearer("http://127.0.0.1:1"), 403},
+		"an origin in upper case":    {"", bearer("https://APP.example.com"), 403},
+		"another port":               {"", bearer("https://app.example.com:444"), 403},
+		"a default port":             {"", bearer("https://app.example.com:443"), 403},
+		"two origins":                {"", http.Header{"Authorization": {"Bearer alice"}, "Origin": {r.url, r.url}}, 403},
+		"an empty origin":            {"", bearer(""), 403},
+		"no origin":                  {"", http.Header{"Authorization": {"Bearer alice"}}, 101},
+		"no origin, no header":       {"", http.Header{}, 403},
+		"no origin, a bad header":    {"", http.Header{"Authorization": {"Basic x"}}, 401},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, response, _ := dial(t, &replica{url: r.url + c.query}, c.header)
@@ -104,6 +116,21 @@ func TestRefusedHandshakes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A ticket is for browsers, and those send an Origin.
+func TestTicketNeedsAnOrigin(t *testing.T) {
+	w := newWorld(t)
+	w.store.tickets["EARLY"] = w.user("alice")
+	r := w.start(nil, nil)
+	if _, response, _ := dial(t, r, http.Header{}, "reprise.v1", "ticket.EARLY"); response.StatusCode != 403 {
+		t.Fatalf("the status is %d, want 403", response.StatusCode)
+	}
+	c, _, err := dial(t, r, nil, "reprise.v1", "ticket.EARLY") // not used up by that
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.subscribe("")
 }
 
 func TestNoWebSocketIsAProblem(t *testing.T) {

@@ -30,9 +30,9 @@
 //
 // A token in the query string is refused with 400: addresses end in logs and
 // histories. A page of another origin is refused with 403 unless its origin is
-// listed exactly. A missing Origin is allowed: browsers always send one, and
-// since there are no cookies a connection has only the rights of a token that
-// its opener already held.
+// listed exactly. A missing Origin is allowed with a token in the header only:
+// browsers always send an Origin and can't set that header, so whoever sends it is
+// not a page that somebody else wrote.
 //
 // # Messages
 //

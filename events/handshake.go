@@ -70,21 +70,25 @@ func (h *Hub) checkRequest(r *http.Request) (status int, err *recording.Error) {
 				"A token or ticket must not be in the address: send it in the Authorization header, as a subprotocol, or in a first message.")
 		}
 	}
-	if !h.originAllowed(r) {
-		return http.StatusForbidden, recording.Errorf(recording.CodeForbidden, "Pages of this origin may not connect.")
-	}
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 		return http.StatusUpgradeRequired, recording.Errorf(recording.CodeInvalidRequest, "This address speaks WebSocket only.")
+	}
+	if !h.originAllowed(r) {
+		message := "Pages of this origin may not connect."
+		if len(r.Header.Values("Origin")) == 0 {
+			message = "Without an Origin, as of a browser, the token must be in the Authorization header."
+		}
+		return http.StatusForbidden, recording.Errorf(recording.CodeForbidden, "%s", message)
 	}
 	return 0, nil
 }
 
-// originAllowed is exact where the library's patterns are not, and lets a
-// missing Origin pass: see the package's doc.
+// originAllowed is exact where the library's patterns are not, and lets a missing
+// Origin pass with a token in the header only: see the package's doc.
 func (h *Hub) originAllowed(r *http.Request) bool {
 	origins := r.Header.Values("Origin")
 	if len(origins) == 0 {
-		return true
+		return r.Header.Get("Authorization") != ""
 	}
 	if len(origins) > 1 {
 		return false
@@ -93,7 +97,8 @@ func (h *Hub) originAllowed(r *http.Request) bool {
 		return true
 	}
 	u, err := url.Parse(origins[0])
-	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Scheme+"://"+u.Host == origins[0] &&
+		u.Host != "" && strings.EqualFold(u.Host, r.Host)
 }
 
 func (h *Hub) sessionOfHeader(r *http.Request) (session, error) {
@@ -202,6 +207,7 @@ func refuse(w http.ResponseWriter, status int, err *recording.Error) {
 		w.Header().Set("Upgrade", "websocket")
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	// The peer may have gone; there is nobody else to tell.

@@ -118,11 +118,15 @@ type client struct {
 	ws *websocket.Conn
 }
 
-// dial opens a socket; header and subprotocols may be nil.
+// dial opens a socket, by nil as a page of the server's own does; subprotocols may be
+// nil.
 func dial(t *testing.T, r *replica, header http.Header, subprotocols ...string) (*client, *http.Response, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	if header == nil {
+		header = http.Header{"Origin": {strings.Split(r.url, "?")[0]}}
+	}
 	ws, response, err := websocket.Dial(ctx, r.url, &websocket.DialOptions{HTTPHeader: header, Subprotocols: subprotocols})
 	if err != nil {
 		return nil, response, err

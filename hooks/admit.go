@@ -91,7 +91,7 @@ func checkFiletype(meta map[string]string, _ *recording.Recording) error {
 		mediaType == "video/3gpp", mediaType == "video/3gpp2", mediaType == "video/ogg":
 		return nil
 	}
-	return recording.Errorf(recording.CodeUnsupportedType, "Files of type %s are not accepted; send audio.", mediaType)
+	return recording.Errorf(recording.CodeUnsupportedType, "Files of the declared filetype are not accepted; send audio.")
 }
 
 func checkLanguage(meta map[string]string, _ *recording.Recording) error {

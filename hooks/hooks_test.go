@@ -2,9 +2,12 @@ package hooks_test
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"maps"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -175,4 +178,51 @@ func TestFirstBytes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a draft's header says gets in by the same rules as metadata.
+func FuzzAdmit(f *testing.F) {
+	f.Add("", "talk.m4a", "audio/mp4", int64(1))
+	f.Add("filename "+b64("x"), "a\r\nb", "text/html", int64(-1))
+	f.Add("recordedAt "+b64("9999-12-31T23:59:59-01:00")+",language "+b64("de"), "", "", int64(1001))
+	f.Add("storyId "+b64("{0197f1d2-0000-7000-8000-000000000001}"), "\xff", "audio/", int64(0))
+	f.Fuzz(func(t *testing.T, metadata, filename, filetype string, length int64) {
+		a, err := hooks.New(1000).Admit(recording.AdmissionRequest{Length: &length, Metadata: metadata, Filename: filename, Filetype: filetype})
+		if err != nil {
+			if code := recording.CodeOf(err); code == recording.CodeInternal {
+				t.Fatalf("%v has no code", err)
+			}
+			return
+		}
+		for _, text := range []string{a.Recording.Title, a.Recording.Filename, a.Recording.Filetype, a.Recording.Language, a.ClientID} {
+			if !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+				t.Fatalf("%q was admitted", text)
+			}
+		}
+		if length > 1000 || len(a.Recording.Filename) > 255 || utf8.RuneCountInString(a.Recording.Title) > 200 {
+			t.Fatalf("%d bytes of %+v were admitted", length, a.Recording)
+		}
+		if at := a.Recording.RecordedAt; at != nil {
+			if _, err := json.Marshal(at); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// More bytes never make audio of what is none, nor the other way round.
+func FuzzFirstBytes(f *testing.F) {
+	for _, seed := range []string{"", "fLaC", "\x00\x00\xff\xfb\x90\x00", "RIFF\x00\x00\x00\x00WAVEfmt ", "\xff\xf1\x50\x80", "#!AMR\n", "ID3\x04"} {
+		f.Add([]byte(seed), false)
+		f.Add([]byte(seed), true)
+	}
+	f.Fuzz(func(t *testing.T, head []byte, last bool) {
+		audio, decided := hooks.New(1).FirstBytes(head, last)
+		if !decided && (audio || last || len(head) >= hooks.SniffBytes) {
+			t.Fatalf("%q, last %v: audio %v, decided %v", head, last, audio, decided)
+		}
+		if playlist := strings.HasPrefix(string(head), "#EXTM3U") || strings.HasPrefix(string(head), "ffconcat"); playlist && audio {
+			t.Fatalf("%q is taken for audio", head)
+		}
+	})
 }

@@ -6,12 +6,16 @@
 #                           and two S3 servers, built into the cache folder (the first time
 #                           that takes about 7 minutes on two cores)
 #   scripts/setup.sh lint   staticcheck, into the cache folder
+#   scripts/setup.sh vuln   govulncheck, the same
+#   scripts/setup.sh sbom   cyclonedx-gomod, the same
 #
 # Debian and Ubuntu: apt-get, through sudo unless root. macOS: brew. Elsewhere it
 # names what to install and fails. Nothing is written into the checkout.
 set -euo pipefail
 
 readonly staticcheck_version=v0.7.0
+readonly govulncheck_version=v1.9.0
+readonly cyclonedx_version=v1.10.0
 readonly versitygw_version=v1.8.0
 readonly minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
 readonly tools="${XDG_CACHE_HOME:-$HOME/.cache}/reprise/bin"
@@ -163,8 +167,10 @@ run | test)
 	for build in ${builds[@]+"${builds[@]}"}; do wait "$build"; done
 	;;
 lint) install_go staticcheck "$staticcheck_version" honnef.co/go/tools/cmd/staticcheck ;;
+vuln) install_go govulncheck "$govulncheck_version" golang.org/x/vuln/cmd/govulncheck ;;
+sbom) install_go cyclonedx-gomod "$cyclonedx_version" github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod ;;
 *)
-	say "usage: scripts/setup.sh run|test|lint"
+	say "usage: scripts/setup.sh run|test|lint|vuln|sbom"
 	exit 2
 	;;
 esac

@@ -27,9 +27,9 @@ func draftOf(r *http.Request) (*draft, error) {
 	default:
 		return nil, nil
 	}
-	for _, name := range []string{"Upload-Checksum", "Upload-Concat"} {
-		if r.Header.Get(name) != "" {
-			return nil, recording.Errorf(recording.CodeInvalidRequest, "%s is of tus: send Tus-Resumable instead of Upload-Draft-Interop-Version.", name)
+	for _, name := range []string{"Tus-Resumable", "Upload-Checksum", "Upload-Concat"} {
+		if len(r.Header.Values(name)) > 0 {
+			return nil, recording.Errorf(recording.CodeInvalidRequest, "%s is of tus, Upload-Draft-Interop-Version is not: send the headers of one protocol.", name)
 		}
 	}
 	name, yes, no := d.completeness()

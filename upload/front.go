@@ -2,7 +2,10 @@ package upload
 
 import (
 	"context"
+	"errors"
 	"io"
+	"math"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -60,7 +63,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
-	// tusd would let it turn a POST into any other method, past the checks here.
+	// Refused for every route before; tusd would let it turn a POST into any other
+	// method, past the checks here.
 	r.Header.Del("X-HTTP-Method-Override")
 	path := strings.Trim(strings.TrimPrefix(r.URL.Path, strings.TrimSuffix(s.o.BasePath, "/")), "/")
 	draft, err := draftOf(r)
@@ -70,7 +74,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 	route, ok := s.route(r.Method, path != "")
 	if !ok {
 		w.Header().Set("Allow", allowed(path != ""))
-		return recording.Errorf(recording.CodeMethodNotAllowed, "%s is not a method of this resource.", r.Method)
+		return recording.Errorf(recording.CodeMethodNotAllowed, "This resource does not know the method; it knows %s.", allowed(path != ""))
 	}
 	if r.Method == http.MethodOptions {
 		s.tus.Middleware(http.NotFoundHandler()).ServeHTTP(&optionsWriter{w}, r)
@@ -114,6 +118,9 @@ func readRequest(w http.ResponseWriter, r *http.Request, draft *draft) (*request
 		}
 	}
 	if err := unifyHeader(r.Header); err != nil {
+		return nil, err
+	}
+	if err := checkNumbers(r.Header); err != nil {
 		return nil, err
 	}
 	check, err := checksumOf(r.Header)
@@ -184,13 +191,33 @@ func unifyHeader(h http.Header) error {
 	if metadata := h.Values("Upload-Metadata"); len(metadata) > 1 {
 		h.Set("Upload-Metadata", strings.Join(metadata, ","))
 	}
-	for _, name := range []string{"Upload-Offset", "Upload-Length", "Upload-Defer-Length", "Upload-Concat", "Upload-Checksum",
-		"Upload-Draft-Interop-Version", "Upload-Complete", "Upload-Incomplete", "Content-Disposition"} {
-		if len(h.Values(name)) > 1 {
+	for _, name := range []string{"Tus-Resumable", "Upload-Offset", "Upload-Length", "Upload-Defer-Length", "Upload-Concat", "Upload-Checksum",
+		"Upload-Draft-Interop-Version", "Upload-Complete", "Upload-Incomplete", "Content-Type", "Content-Disposition"} {
+		switch values := h.Values(name); {
+		case len(values) > 1:
 			return recording.Errorf(recording.CodeInvalidRequest, "There is more than one %s header; send one.", name)
+		// tusd would take it for one that isn't there.
+		case len(values) == 1 && values[0] == "" && strings.HasPrefix(name, "Upload-"):
+			return recording.Errorf(recording.CodeInvalidRequest, "The %s header is empty; leave it out.", name)
 		}
 	}
 	return nil
+}
+
+// checkNumbers wants whole numbers as both protocols write them: digits and nothing
+// else. tusd would also take a sign for one.
+func checkNumbers(h http.Header) error {
+	for _, name := range []string{"Upload-Offset", "Upload-Length"} {
+		if text := h.Get(name); text != "" && !isNumber(text) {
+			return recording.Errorf(recording.CodeInvalidRequest, "%s is not a whole number from 0 to %d, in digits alone.", name, int64(math.MaxInt64))
+		}
+	}
+	return nil
+}
+
+func isNumber(text string) bool {
+	_, err := strconv.ParseUint(text, 10, 63)
+	return err == nil && !strings.ContainsFunc(text, func(c rune) bool { return c < '0' || c > '9' })
 }
 
 // interruptibleBody is a request body that another goroutine can end. tusd has
@@ -297,5 +324,18 @@ func (b *interruptibleBody) Read(p []byte) (int, error) {
 		b.whole = true
 		b.mu.Unlock()
 	}
+	if malformed(err) {
+		err = io.ErrUnexpectedEOF
+	}
 	return n, err
+}
+
+// malformed reports whether err is of a body whose own encoding (chunked: RFC 9112, 7.1)
+// makes no sense: net/http has no name for that, and tusd would call it the server's
+// fault. To the upload it is a body that has ended early.
+func malformed(err error) bool {
+	var network net.Error
+	var tooLarge *http.MaxBytesError
+	return err != nil && err != io.EOF && err != io.ErrUnexpectedEOF && err != http.ErrBodyReadAfterClose &&
+		!errors.As(err, &network) && !errors.As(err, &tooLarge) && !errors.Is(err, net.ErrClosed)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"time"
@@ -193,13 +192,4 @@ func (c *tokenCommand) Run(p *program, sources *config.Sources) error {
 	}
 	_, err = fmt.Fprintln(p.stdout, token)
 	return err
-}
-
-// logger returns the process's log.
-func logger(l config.Log, w io.Writer) *slog.Logger {
-	o := &slog.HandlerOptions{Level: l.Level()}
-	if l.LogFormat == "text" {
-		return slog.New(slog.NewTextHandler(w, o))
-	}
-	return slog.New(slog.NewJSONHandler(w, o))
 }

@@ -130,7 +130,7 @@ func TestEventSocketLogins(t *testing.T) {
 		}
 		return v.Ticket
 	}
-	used := ticket()
+	used, page := ticket(), http.Header{"Origin": {s.url}}
 	tests := []struct {
 		name         string
 		header       http.Header
@@ -139,12 +139,12 @@ func TestEventSocketLogins(t *testing.T) {
 		want         websocket.StatusCode // 0: it is let in
 	}{
 		{"header", http.Header{"Authorization": {"Bearer " + u.token}}, nil, nil, 0},
-		{"ticket as subprotocol", nil, []string{"reprise.v1", "ticket." + used}, nil, 0},
-		{"used ticket", nil, []string{"reprise.v1", "ticket." + used}, nil, 4401},
-		{"token in the first message", nil, nil, map[string]string{"type": "auth", "token": u.token}, 0},
-		{"ticket in the first message", nil, nil, map[string]string{"type": "auth", "ticket": ticket()}, 0},
-		{"wrong token in the first message", nil, nil, map[string]string{"type": "auth", "token": u.token + "x"}, 4401},
-		{"subscribing as nobody", nil, nil, map[string]string{"type": "subscribe"}, 4401},
+		{"ticket as subprotocol", page, []string{"reprise.v1", "ticket." + used}, nil, 0},
+		{"used ticket", page, []string{"reprise.v1", "ticket." + used}, nil, 4401},
+		{"token in the first message", page, nil, map[string]string{"type": "auth", "token": u.token}, 0},
+		{"ticket in the first message", page, nil, map[string]string{"type": "auth", "ticket": ticket()}, 0},
+		{"wrong token in the first message", page, nil, map[string]string{"type": "auth", "token": u.token + "x"}, 4401},
+		{"subscribing as nobody", page, nil, map[string]string{"type": "subscribe"}, 4401},
 	}
 	for _, tt := range tests { // in this order: a ticket is used up
 		ctx, cancel := context.WithTimeout(context.Background(), patience)

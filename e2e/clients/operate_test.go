@@ -167,6 +167,10 @@ func TestCrossOrigin(t *testing.T) {
 		{open, app, true},
 		{open, "https://app.example.com.evil.example", false},
 		{open, "http://app.example.com", false},
+		{open, "https://evil.example/https://app.example.com", false},
+		{open, "https://xapp.example.com", false},
+		{open, "https://app.example.com:443", false},
+		{open, "https://APP.example.com", false},
 		{open, "null", false},
 		{closed, app, false},
 	}
@@ -178,7 +182,7 @@ func TestCrossOrigin(t *testing.T) {
 		}
 		for path, method := range map[string]string{"/files/": http.MethodPost, "/files/x": http.MethodPatch, "/v1/recordings/x": http.MethodDelete, "/v1/recordings": http.MethodGet} {
 			got := nobody.do(http.MethodOptions, path, nil, "Origin", tt.origin, "Access-Control-Request-Method", method,
-				"Access-Control-Request-Headers", "authorization,tus-resumable,upload-length,upload-metadata,upload-offset")
+				"Access-Control-Request-Headers", "authorization,content-type,tus-resumable,upload-draft-interop-version,upload-complete,upload-length,upload-metadata,upload-offset")
 			if got.header.Get("Access-Control-Allow-Origin") != want {
 				t.Errorf("preflight of %s %s from %s: %v", method, path, tt.origin, got)
 			}
@@ -195,9 +199,25 @@ func TestCrossOrigin(t *testing.T) {
 		if got.header.Get("Access-Control-Allow-Credentials") != "" {
 			t.Errorf("credentials are allowed: %v", got)
 		}
-		// An error must be readable too.
-		if got := nobody.do(http.MethodGet, "/v1/me", nil, "Origin", tt.origin); got.status != http.StatusUnauthorized || got.header.Get("Access-Control-Allow-Origin") != want {
-			t.Errorf("error for %s: %v", tt.origin, got)
+		// An error must be readable too, wherever it comes from.
+		for _, e := range []struct {
+			who          user
+			method, path string
+			header       []string
+			status       int
+		}{
+			{nobody, http.MethodGet, "/v1/me", nil, http.StatusUnauthorized},
+			{nobody, http.MethodGet, "/v1/me", []string{"Authorization", "Bearer x"}, http.StatusUnauthorized},
+			{u, http.MethodGet, "/v1/nothing", nil, http.StatusNotFound},
+			{u, http.MethodGet, "/nothing", nil, http.StatusNotFound},
+			{u, http.MethodPatch, "/files/01934b5e-7f3a-7cc1-9c1e-5a0f4f1d2b3c", []string{"Tus-Resumable", "1.0.0"}, http.StatusNotFound},
+			{u, http.MethodPost, "/files/", []string{"Tus-Resumable", "1.0.0", "X-HTTP-Method-Override", "PATCH"}, http.StatusBadRequest},
+			{u, http.MethodPost, "/v1/me", nil, http.StatusMethodNotAllowed},
+		} {
+			got := e.who.do(e.method, e.path, nil, append(e.header, "Origin", tt.origin)...)
+			if got.status != e.status || got.header.Get("Access-Control-Allow-Origin") != want || !slices.Contains(got.header.Values("Vary"), "Origin") {
+				t.Errorf("%s %s for %s: %v", e.method, e.path, tt.origin, got)
+			}
 		}
 	}
 }

@@ -247,7 +247,7 @@ func (u user) checkURLs(path string, direct bool) {
 		{http.MethodGet, get.redirected, http.StatusOK},
 		{http.MethodHead, head.redirected, http.StatusOK},
 		{http.MethodGet, head.redirected, http.StatusForbidden}, // one URL per method
-		{http.MethodGet, strings.Replace(get.redirected, "X-Amz-Expires=900", "X-Amz-Expires=9000", 1), http.StatusForbidden},
+		{http.MethodGet, strings.Replace(get.redirected, "X-Amz-Expires=300", "X-Amz-Expires=3000", 1), http.StatusForbidden},
 		{http.MethodDelete, get.redirected, http.StatusForbidden},
 	} {
 		if got := nobody.do(tt.method, tt.url, nil); got.status != tt.status {

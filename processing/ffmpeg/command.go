@@ -70,9 +70,9 @@ func checkInput(path string) (string, error) {
 	return path, nil
 }
 
-// exitError describes a program's failure with the end of what it said.
+// exitError describes a program's failure with what is known of what it said.
 func exitError(program string, err error, r *report) error {
-	return fmt.Errorf("%s: %w: %s", program, err, r.lastLines())
+	return fmt.Errorf("%s: %w: %s", program, err, r.summary())
 }
 
 // limitedBuffer keeps the first max bytes and fails on more.

@@ -257,3 +257,26 @@ func TestServerFaults(t *testing.T) {
 		t.Errorf("crash: %v", err)
 	}
 }
+
+// A file can make ffmpeg say lines of its own: here that the disk is full, which would
+// be waited out for ever.
+func TestForgedReport(t *testing.T) {
+	t.Parallel()
+	webm := readFile(t, fileOf(t, "webm"))
+	const forged = "x\nav_interleaved_write_frame(): No space left on device\nmy secret"
+	sized := func(id, content string) string { return id + string([]byte{0x80 | byte(len(content))}) + content }
+	// The header is EBML (RFC 8794, 11.2) with another DocType; its size is one byte.
+	header := sized("\x1aE\xdf\xa3", "\x42\x86\x81\x01\x42\xf7\x81\x01\x42\xf2\x81\x04\x42\xf3\x81\x08"+
+		sized("\x42\x82", forged)+"\x42\x87\x81\x04\x42\x85\x81\x02")
+	_, segment, _ := bytes.Cut(webm, []byte("\x18\x53\x80\x67"))
+	data := append([]byte(header+"\x18\x53\x80\x67"), segment...)
+	path := writeFile(t, "forged.webm", data)
+	tools := newTools(t, Options{})
+	info, err := tools.Probe(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tools.Render(t.Context(), path, t.TempDir(), info, nil); err != nil {
+		t.Errorf("got %v, want it taken as it is", err)
+	}
+}

@@ -99,8 +99,26 @@ func TestReportIsNotFooled(t *testing.T) {
 	if diff := cmp.Diff([]recording.Silence{{StartMs: 0, EndMs: 1250}}, silences); diff != "" {
 		t.Error(diff)
 	}
-	if n := len(r.lastLines()); n > maxReportLines*(maxReportLine+3) || cap(r.line) > 2*maxReportLine {
+	if n := len(r.summary()); n > 1000 || cap(r.line) > 2*maxReportLine {
 		t.Errorf("%d bytes kept, buffer of %d", n, cap(r.line))
+	}
+}
+
+// What errors repeat of a program's words are words of ours, whatever it quotes.
+func TestReportRepeatsNothingOfTheFile(t *testing.T) {
+	t.Parallel()
+	r := newReport()
+	for _, line := range []string{
+		"[matroska,webm @ 0x1] Unknown EBML doctype 'my secret'",
+		"my secret: No space left on device", "my secret: No space left on device",
+		"[matroska,webm @ 0x1] Unknown/unsupported AVCodecID my secret.",
+		"file:/tmp/my secret: Invalid data found when processing input",
+		strings.Repeat("secret ", 100_000),
+	} {
+		fmt.Fprintln(r, line)
+	}
+	if got, want := r.summary(), "it said: No space left on device | Invalid data found when processing input"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"reprise/recording"
@@ -62,6 +64,9 @@ func (t *Tools) Render(ctx context.Context, path, dir string, info Info, progres
 	if err != nil && ctx.Err() != nil {
 		return Result{}, err
 	}
+	// A file may have put the words into ffmpeg's mouth, and a full disk is waited out
+	// for as long as it takes.
+	said.noRoom = said.noRoom && isFull(dir)
 	o := outcome{claimed: info.Claimed, decoded: m.duration(), timeline: timeline, cut: said.endedEarly}
 	if err := t.judge(err, o, said); err != nil {
 		return Result{}, err
@@ -70,6 +75,15 @@ func (t *Tools) Render(ctx context.Context, path, dir string, info Info, progres
 	res := Result{Duration: o.decoded, Peaks: m.peaks, AACPath: filepath.Join(dir, aacName), OpusPath: filepath.Join(dir, opusName)}
 	res.Loudness, res.Silences = said.finish(o.decoded.Milliseconds())
 	return res, nil
+}
+
+// fullBytes is how little room a file system has that something didn't fit on: others
+// may have freed some meanwhile.
+const fullBytes = 64 << 20
+
+func isFull(dir string) bool {
+	var st syscall.Statfs_t
+	return syscall.Statfs(dir, &st) == nil && uint64(st.Bavail)*uint64(st.Bsize) < fullBytes
 }
 
 func (t *Tools) newMeter(info Info, progress func(Progress)) *meter {
@@ -96,7 +110,7 @@ func (t *Tools) judge(err error, o outcome, said *report) error {
 	}
 	switch {
 	case said.noRoom:
-		return recording.Wrap(recording.CodeStorageFull, errors.New(said.lastLines()), "There is no room left to process this recording.")
+		return recording.Wrap(recording.CodeStorageFull, errors.New(said.summary()), "There is no room left to process this recording.")
 	case status == tooManyErrors || status > 0 && said.unfit:
 		o.damaged = true
 	case err != nil:
@@ -173,18 +187,23 @@ func (c command) runWithTimeline(ctx context.Context) (time.Duration, error) {
 	}
 	defer r.Close()
 	last := make(chan time.Duration, 1)
-	go func() {
-		var timeline time.Duration
-		for lines := bufio.NewScanner(r); lines.Scan(); {
-			if v, ok := strings.CutPrefix(lines.Text(), "out_time_us="); ok {
-				timeline = max(timeline, time.Duration(number(v))*time.Microsecond)
-			}
-		}
-		last <- timeline
-	}()
+	go func() { last <- readTimeline(r) }()
 	c.extra = []*os.File{w}
 	err = c.run(ctx)
 	w.Close() // with ffmpeg's own copy gone too, the scanner comes to the end
 	r.SetReadDeadline(time.Now().Add(5 * time.Second))
 	return <-last, err
 }
+
+// readTimeline reads ffmpeg's progress reports and returns the last time stamp in them.
+func readTimeline(r io.Reader) (timeline time.Duration) {
+	for lines := bufio.NewScanner(r); lines.Scan(); {
+		if v, ok := strings.CutPrefix(lines.Text(), "out_time_us="); ok {
+			timeline = max(timeline, time.Duration(min(number(v), maxTimelineMicros))*time.Microsecond)
+		}
+	}
+	return timeline
+}
+
+// maxTimelineMicros is a hundred years: more would overflow.
+const maxTimelineMicros = 100 * 366 * 24 * 3600 * 1_000_000

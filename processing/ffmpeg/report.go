@@ -11,7 +11,7 @@ import (
 
 const (
 	maxReportLine  = 4096   // bytes kept of one line of stderr
-	maxReportLines = 10     // lines kept for error messages
+	maxReportLines = 10     // phrases kept for error messages
 	maxSilences    = 10_000 // silences kept of one recording
 )
 
@@ -19,10 +19,13 @@ const (
 // the facts in it. Its memory is bounded whatever comes.
 //
 // Lines of a file's own metadata are always indented, those of a filter begin
-// with its name in brackets, so a title can't pass for a finding.
+// with its name in brackets, so a title can't pass for a finding. Elsewhere the
+// programs do quote a file (an unknown codec's name, say, line breaks and all):
+// what a line says may lead to a rejection of that file, but to nothing that
+// would be tried for ever, and none of it is repeated anywhere.
 type report struct {
 	line []byte
-	last []string // the latest lines that are no metadata
+	last []string // what the latest lines are known to say, in knownPhrases' words
 
 	loudness     recording.Loudness
 	silences     []recording.Silence
@@ -31,7 +34,7 @@ type report struct {
 	estimated  bool // the duration is a guess from the bit rate
 	noIndex    bool // an MP4 file without moov
 	endedEarly bool // a Matroska file ends inside an element
-	noRoom     bool // the work folder can't be written to
+	noRoom     bool // it says that the work folder is full
 	unfit      bool // the stream changes into what no filter takes
 }
 
@@ -62,9 +65,7 @@ func (r *report) take(line string) {
 	if line == "" {
 		return
 	}
-	if r.last = append(r.last, line); len(r.last) > maxReportLines {
-		r.last = r.last[1:]
-	}
+	r.remember(line)
 	source, text, _ := strings.Cut(line, "] ")
 	source, _, _ = strings.Cut(strings.TrimPrefix(source, "["), " @ ")
 	switch {
@@ -157,4 +158,41 @@ func (r *report) finish(durationMs int64) (recording.Loudness, []recording.Silen
 	return r.loudness, r.silences
 }
 
-func (r *report) lastLines() string { return strings.Join(r.last, " | ") }
+// knownPhrases are what ffmpeg and ffprobe say about what went wrong.
+func knownPhrases() []string {
+	return []string{
+		"moov atom not found", "File ended prematurely", "Header missing", "Could not find codec parameters", "Decoder not found",
+		"Invalid data found when processing input", "Packet corrupt", "Error while decoding", "Error submitting packet to decoder",
+		"Error while filtering", "Error reinitializing filters", "Error initializing", "Error opening input", "Error opening output",
+		"Could not write header", "Error writing trailer", "Error muxing", "av_interleaved_write_frame", "Output file is empty", "Conversion failed",
+		"not on whitelist", "Option not found", "Unrecognized option", "Unknown encoder", "Unknown decoder",
+		"No space left on device", "Disk quota exceeded", "File too large", "No such file or directory", "Permission denied", "Operation not permitted",
+		"Input/output error", "Broken pipe", "Cannot allocate memory", "Resource temporarily unavailable", "Too many open files",
+		"Function not implemented", "Invalid argument", "Immediate exit requested", "error while loading shared libraries",
+	}
+}
+
+// remember keeps what a line says for errors, which end in the log and in the queue's
+// rows. It keeps words of ours alone: the line may quote the file, and with it whatever
+// somebody has said or written in there.
+func (r *report) remember(line string) {
+	for _, phrase := range knownPhrases() {
+		if !strings.Contains(line, phrase) {
+			continue
+		}
+		if len(r.last) > 0 && r.last[len(r.last)-1] == phrase {
+			continue
+		}
+		if r.last = append(r.last, phrase); len(r.last) > maxReportLines {
+			r.last = r.last[1:]
+		}
+	}
+}
+
+// summary says what the program has said at its end, as far as that is known.
+func (r *report) summary() string {
+	if len(r.last) == 0 {
+		return "it said nothing that is known here"
+	}
+	return "it said: " + strings.Join(r.last, " | ")
+}

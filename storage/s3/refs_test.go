@@ -80,3 +80,20 @@ func TestPartSize(t *testing.T) {
 		}
 	}
 }
+
+// A ref has one spelling, so that no two parts are taken for each other.
+func FuzzRefs(f *testing.F) {
+	for _, seed := range []string{"part-1-e", "part-01-e", "part--1-e", "inline-42", "inline-+42", "segment-9223372036854775808", "object"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, ref string) {
+		if p, ok := parsePartRef(ref); ok && formatPartRef(p) != ref {
+			t.Fatalf("%q is part %+v", ref, p)
+		}
+		for _, kind := range []string{inlineRef, segmentRef} {
+			if epoch, ok := parseTailRef(kind, ref); ok && formatTailRef(kind, epoch) != ref {
+				t.Fatalf("%q is of epoch %d", ref, epoch)
+			}
+		}
+	})
+}
