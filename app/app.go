@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"syscall"
@@ -34,6 +35,9 @@ type Options struct {
 	Worker  bool // process recordings
 	Log     *slog.Logger
 	Version string
+
+	// Transport reaches the identity provider; nil means http.DefaultTransport.
+	Transport http.RoundTripper
 
 	// Started, if set, is called once everything runs.
 	Started func(Addresses)
@@ -135,7 +139,7 @@ func serve(ctx context.Context, o Options, l listeners) (err error) {
 	defer func() { err = errors.Join(err, s.life.stop()) }()
 
 	for _, start := range []func(context.Context) error{
-		s.openDatabase, s.openStorage, s.startEvents, s.startProcessing, s.servePublic, s.serveAdmin,
+		s.openDatabase, s.openStorage, s.openIdentity, s.startEvents, s.startProcessing, s.servePublic, s.serveAdmin,
 	} {
 		if err := start(ctx); err != nil {
 			return err
@@ -220,12 +224,6 @@ func (s *server) openDatabase(ctx context.Context) (err error) {
 // startEvents starts the hub, which a worker needs too: it sends the ticks.
 func (s *server) startEvents(context.Context) error {
 	cfg := s.o.Config
-	verifier, err := auth.NewDevVerifier(cfg.DevKeyBytes(), time.Now)
-	if err != nil {
-		return err
-	}
-	s.problems = api.NewProblems(s.o.Log)
-	s.auth = auth.New(auth.Options{Verifier: verifier, Users: s.catalog, WriteProblem: s.problems.Write})
 	s.hub = events.New(events.Options{
 		Store: s.catalog, Relay: s.catalog, Auth: s.auth, Logger: s.o.Log,
 		Metrics: s.registry, Origins: cfg.AllowedOrigins,

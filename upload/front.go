@@ -18,14 +18,15 @@ import (
 // request is what one HTTP request carries through tusd, whose interfaces have
 // no room for it: it travels in the context.
 type request struct {
-	owner uuid.UUID
-	claim recording.Claim
-	check *checksum // that the client says its bytes have; nil without
-	draft *draft    // nil for tus
-	http  *http.Request
-	host  string // what the client calls this server
-	in    http.Header
-	w     http.ResponseWriter
+	principal auth.Principal
+	owner     uuid.UUID // the principal's id
+	claim     recording.Claim
+	check     *checksum // that the client says its bytes have; nil without
+	draft     *draft    // nil for tus
+	http      *http.Request
+	host      string // what the client calls this server
+	in        http.Header
+	w         http.ResponseWriter
 
 	admission recording.Admission // of a creation
 	found     recording.Upload    // as it was when the request came
@@ -138,14 +139,15 @@ func readRequest(w http.ResponseWriter, r *http.Request, draft *draft) (*request
 		return nil, recording.Errorf(recording.CodeUnauthenticated, "Send a token: Authorization: Bearer <token>.")
 	}
 	return &request{
-		owner: principal.UserID,
-		claim: claimOf(r),
-		check: check,
-		draft: draft,
-		host:  r.Host,
-		in:    r.Header,
-		w:     w,
-		body:  &interruptibleBody{ReadCloser: r.Body, control: http.NewResponseController(w)},
+		principal: principal,
+		owner:     principal.UserID,
+		claim:     claimOf(r),
+		check:     check,
+		draft:     draft,
+		host:      r.Host,
+		in:        r.Header,
+		w:         w,
+		body:      &interruptibleBody{ReadCloser: r.Body, control: http.NewResponseController(w)},
 	}, nil
 }
 

@@ -20,6 +20,7 @@ type user struct {
 	t     *testing.T
 	s     *server
 	token string
+	id    string // of an admin
 }
 
 // in returns the same user for a subtest.
