@@ -8,12 +8,12 @@
 package firebasetest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -194,29 +194,26 @@ func freePorts(n int) ([]int, error) {
 	return ports, nil
 }
 
+// awaitReady waits for the emulator to say so. Nobody must connect to it before: it
+// tries its ports by listening on them for a moment, and would wait for ever for the
+// end of a connection that comes then.
 func (p *process) awaitReady(ctx context.Context) error {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for {
+		log, err := os.ReadFile(filepath.Join(p.dir, "log"))
+		if err != nil {
+			return err
+		}
+		if bytes.Contains(log, []byte("All emulators ready")) {
+			return nil
+		}
 		select {
 		case <-p.done:
 			return errors.New("it has ended")
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
-		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.address+"/", nil)
-		if err != nil {
-			return err
-		}
-		res, err := client.Do(req)
-		if err != nil {
-			continue
-		}
-		res.Body.Close()
-		if res.StatusCode == http.StatusOK {
-			return nil
 		}
 	}
 }
