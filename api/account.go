@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
+	"reprise/auth"
 	"reprise/recording"
 )
 
@@ -27,7 +28,10 @@ func (a *API) getMe(ctx context.Context, owner uuid.UUID, _ *struct{}) (*userOut
 	if err != nil {
 		return nil, err
 	}
-	return &userOutput{Body: userView{ID: u.ID, Subject: u.Subject, CreatedAt: u.CreatedAt.UTC()}}, nil
+	p, _ := auth.FromContext(ctx)
+	return &userOutput{Body: userView{
+		ID: u.ID, Subject: u.Subject, Email: u.Email, Name: u.Name, Provider: u.Provider, Role: p.Role, CreatedAt: u.CreatedAt.UTC(),
+	}}, nil
 }
 
 type uploadsPageView struct {
@@ -119,7 +123,8 @@ func (a *API) listEvents(ctx context.Context, owner uuid.UUID, in *eventsInput) 
 }
 
 func (a *API) createTicket(ctx context.Context, owner uuid.UUID, _ *struct{}) (*ticketOutput, error) {
-	ticket, expiresAt, err := a.catalog.IssueTicket(ctx, owner)
+	p, _ := auth.FromContext(ctx)
+	ticket, expiresAt, err := a.catalog.IssueTicket(ctx, owner, p.AuthTime)
 	if err != nil {
 		return nil, err
 	}

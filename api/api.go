@@ -16,6 +16,7 @@ import (
 	"context"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,7 @@ import (
 // what does not exist. Its other errors are *recording.Error if a client may
 // see them.
 type Catalog interface {
+	AdminCatalog
 	// User returns the user with this id.
 	User(ctx context.Context, id uuid.UUID) (recording.User, error)
 	// Recordings returns a page of the owner's recordings, newest first.
@@ -51,8 +53,16 @@ type Catalog interface {
 	// ResumableUploads returns a page of the owner's uploads that still take
 	// bytes, newest first.
 	ResumableUploads(ctx context.Context, owner uuid.UUID, page recording.Page) ([]recording.Upload, error)
-	// IssueTicket makes a ticket that opens one WebSocket.
-	IssueTicket(ctx context.Context, owner uuid.UUID) (ticket string, expiresAt time.Time, err error)
+	// IssueTicket makes a ticket that opens one WebSocket, for a user who signed in at
+	// authTime.
+	IssueTicket(ctx context.Context, owner uuid.UUID, authTime time.Time) (ticket string, expiresAt time.Time, err error)
+}
+
+// Accounts knows whether somebody may still use the server.
+type Accounts interface {
+	// CheckAccount returns an error of code account_disabled or unauthenticated if
+	// not, unavailable if that can't be found out now.
+	CheckAccount(ctx context.Context, p auth.Principal) error
 }
 
 // Objects opens what is stored.
@@ -84,6 +94,7 @@ type Options struct {
 	Catalog  Catalog
 	Objects  Objects
 	Signer   Signer // nil: files are sent by this server
+	Accounts Accounts
 	Problems *Problems
 
 	// PublicURL is what clients reach the public listener by, without a slash at
@@ -99,6 +110,7 @@ type API struct {
 	catalog   Catalog
 	objects   Objects
 	signer    Signer
+	accounts  Accounts
 	problems  *Problems
 	publicURL string
 	huma      huma.API
@@ -112,6 +124,7 @@ func New(router Router, o Options) (*API, error) {
 		catalog:   o.Catalog,
 		objects:   o.Objects,
 		signer:    o.Signer,
+		accounts:  o.Accounts,
 		problems:  o.Problems,
 		publicURL: strings.TrimRight(o.PublicURL, "/"),
 	}
@@ -122,6 +135,7 @@ func New(router Router, o Options) (*API, error) {
 	a.registerAudio()
 	a.registerUploads()
 	a.registerEvents()
+	a.registerAdmin()
 	a.documentUploadProtocol()
 	a.documentSocket()
 	if err := a.serveDocument(router); err != nil {
@@ -136,11 +150,21 @@ func New(router Router, o Options) (*API, error) {
 func (a *API) OpenAPI() *huma.OpenAPI { return a.huma.OpenAPI() }
 
 // register puts one operation on the router. codes are the errors it may
-// answer with besides those that every operation may.
+// answer with besides those that every operation may. What changes something is for
+// accounts that are in order.
 func register[I, O any](a *API, op huma.Operation, codes []recording.Code, handle func(ctx context.Context, owner uuid.UUID, in *I) (*O, error)) {
+	changes := op.Method != http.MethodGet && op.Method != http.MethodHead
+	if changes {
+		codes = append(slices.Clone(codes), recording.CodeAccountDisabled)
+	}
 	a.document(&op, codes)
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		p, _ := auth.FromContext(ctx) // requirePrincipal has seen that there is one
+		if changes {
+			if err := a.accounts.CheckAccount(ctx, p); err != nil {
+				return nil, a.problems.Of(ctx, err)
+			}
+		}
 		out, err := handle(ctx, p.UserID, in)
 		if err != nil {
 			return nil, a.problems.Of(ctx, err)

@@ -20,6 +20,7 @@ const (
 	tagUploads    = "Uploads"
 	tagRecordings = "Recordings"
 	tagEvents     = "Events"
+	tagAdmin      = "Administration"
 )
 
 const bearerScheme = "bearer"
@@ -51,6 +52,7 @@ func (a *API) config(version string) huma.Config {
 				{Name: tagUploads, Description: "Sending a recording: the tus protocol 1.0.0 (https://tus.io/protocols/resumable-upload), extensions creation, creation-with-upload, creation-defer-length, termination and concatenation. Any tus client will do."},
 				{Name: tagRecordings, Description: "What has been sent."},
 				{Name: tagEvents, Description: "What is happening."},
+				{Name: tagAdmin, Description: "For tokens with the custom claim `role`: `support` reads, `admin` also changes. For all others these paths do not exist. Every use is written into the audit. Nothing here tells titles, file names or content."},
 			},
 		},
 		Formats:       map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},

@@ -125,8 +125,9 @@ func TestDocumentStructure(t *testing.T) {
 		}
 	}
 	want := []string{
-		"Artifact", "Event", "EventsPage", "FieldError", "Links", "Loudness", "Media", "Problem", "Recording", "RecordingPatch",
-		"RecordingsPage", "Silence", "Ticket", "Upload", "UploadsPage", "User",
+		"AdminUser", "Artifact", "Audit", "AuditPage", "ChangeReason", "Event", "EventsPage", "FieldError", "Links", "Loudness", "Media",
+		"Problem", "Recording", "RecordingPatch", "RecordingState", "RecordingStatesPage", "RecordingsPage", "Silence", "Ticket", "Upload",
+		"UploadsPage", "User", "UsersPage",
 	}
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(doc.Components.Schemas))); diff != "" {
 		t.Errorf("schemas: %s", diff)

@@ -31,7 +31,28 @@ func (a *API) addExamples(doc *huma.OpenAPI) {
 		op.Responses[strconv.Itoa(op.DefaultStatus)].Content["application/json"].Example = v
 	}
 	paths := doc.Paths
-	example(paths["/v1/me"].Get, userView{ID: uuid.MustParse("01934b5e-0000-7000-8000-00000000a11c"), Subject: "dev:alice", CreatedAt: at})
+	alice := uuid.MustParse("01934b5e-0000-7000-8000-00000000a11c")
+	example(paths["/v1/me"].Get, userView{
+		ID: alice, Subject: "firebase:kX3vT0aQ", Email: "alice@example.com", Name: "Alice", Provider: "google.com", CreatedAt: at,
+	})
+	user := adminUserView{
+		ID: alice, Subject: "firebase:kX3vT0aQ", Email: "alice@example.com", Name: "Alice", Provider: "google.com", CreatedAt: at, LastSeenAt: at.Add(time.Hour),
+	}
+	disabled, counted := user, user
+	disabledAt := at.Add(2 * time.Hour)
+	disabled.DisabledAt, disabled.DisabledReason = &disabledAt, "Asked for it by letter."
+	counted.Recordings = map[recording.State]int64{recording.StateReady: 12, recording.StateRejected: 1}
+	example(paths["/v1/admin/users"].Get, usersPageView{Items: []adminUserView{user}, NextCursor: encodeCursor(alice)})
+	example(paths["/v1/admin/users/{id}"].Get, counted)
+	example(paths["/v1/admin/users/{id}/recordings"].Get, recordingStatesPageView{Items: []recordingStateView{{
+		ID: id, State: recording.StateReady, SizeBytes: &length, CreatedAt: at, UpdatedAt: at.Add(10 * time.Second),
+	}}, NextCursor: next})
+	example(paths["/v1/admin/users/{id}/disable"].Post, disabled)
+	example(paths["/v1/admin/users/{id}/enable"].Post, user)
+	example(paths["/v1/admin/audit"].Get, auditPageView{Items: []auditView{{
+		ID: id, At: disabledAt, ActorID: &uploadID, Role: recording.RoleAdmin, Action: recording.ActionDisableUser,
+		Target: alice.String(), Reason: "Asked for it by letter.", RequestID: "K7ZL4VQ3W2N5X6R8",
+	}}, NextCursor: next})
 	example(paths["/v1/recordings"].Get, recordingsPageView{Items: []recordingView{r}, NextCursor: next})
 	example(paths["/v1/recordings/{id}"].Get, r)
 	example(paths["/v1/recordings/{id}"].Patch, r)

@@ -42,6 +42,10 @@ type fake struct {
 	opened     int // objects open now
 	opens      int // and in all
 
+	users   []recording.User
+	audit   []recording.AuditEntry
+	refused error // what is said of every account
+
 	unsigned bool // there are no signed URLs
 	signErr  error
 	signed   []recording.SignedRead
@@ -137,8 +141,54 @@ func (f *fake) ResumableUploads(_ context.Context, owner uuid.UUID, page recordi
 	return pageOf(f.uploads, page, func(u recording.Upload) (uuid.UUID, uuid.UUID) { return u.OwnerID, u.ID }, owner), f.err
 }
 
-func (f *fake) IssueTicket(_ context.Context, owner uuid.UUID) (string, time.Time, error) {
+func (f *fake) IssueTicket(_ context.Context, owner uuid.UUID, _ time.Time) (string, time.Time, error) {
 	return "ticket-of-" + owner.String(), epoch.Add(time.Minute), f.err
+}
+
+func (f *fake) CheckAccount(context.Context, auth.Principal) error { return f.refused }
+
+func (f *fake) Users(context.Context, recording.Page) ([]recording.User, error) {
+	return f.users, f.err
+}
+
+func (f *fake) FindUsers(_ context.Context, what string, _ recording.Page) ([]recording.User, error) {
+	var found []recording.User
+	for _, u := range f.users {
+		if u.Email == what {
+			found = append(found, u)
+		}
+	}
+	return found, f.err
+}
+
+func (f *fake) CountRecordings(_ context.Context, owner uuid.UUID) (recording.UserRecordings, error) {
+	counts := recording.UserRecordings{}
+	for _, r := range f.recordings {
+		if r.OwnerID == owner {
+			counts[r.State]++
+		}
+	}
+	return counts, f.err
+}
+
+func (f *fake) SetUserDisabled(ctx context.Context, id uuid.UUID, disabled bool, e recording.AuditEntry) (recording.User, error) {
+	u, err := f.User(ctx, id)
+	if err != nil {
+		return u, err
+	}
+	if disabled {
+		u.DisabledAt, u.DisabledReason = &epoch, e.Reason
+	}
+	return u, f.Audit(ctx, e)
+}
+
+func (f *fake) Audit(_ context.Context, e recording.AuditEntry) error {
+	f.audit = append(f.audit, e)
+	return f.err
+}
+
+func (f *fake) AuditEntries(context.Context, recording.Page) ([]recording.AuditEntry, error) {
+	return f.audit, f.err
 }
 
 type fakeObject struct {
@@ -213,7 +263,7 @@ func newServer(t *testing.T, change ...func(*server, *Options)) *server {
 	t.Helper()
 	s := &server{fake: &fake{}, mux: http.NewServeMux(), log: &bytes.Buffer{}}
 	logger := slog.New(slog.NewJSONHandler(s.log, nil))
-	o := Options{Catalog: s.fake, Objects: s.fake, Problems: NewProblems(logger), PublicURL: publicURL + "/", Version: "1.2.3"}
+	o := Options{Catalog: s.fake, Objects: s.fake, Accounts: s.fake, Problems: NewProblems(logger), PublicURL: publicURL + "/", Version: "1.2.3"}
 	for _, c := range change {
 		c(s, &o)
 	}

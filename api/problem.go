@@ -33,6 +33,7 @@ var kinds = map[recording.Code]kind{
 	recording.CodeInvalidMetadata:  {http.StatusBadRequest, "Invalid upload metadata"},
 	recording.CodeUnauthenticated:  {http.StatusUnauthorized, "Not authenticated"},
 	recording.CodeForbidden:        {http.StatusForbidden, "Not allowed"},
+	recording.CodeAccountDisabled:  {http.StatusForbidden, "Account disabled"},
 	recording.CodeNotFound:         {http.StatusNotFound, "Not found"},
 	recording.CodeMethodNotAllowed: {http.StatusMethodNotAllowed, "Method not allowed"},
 	recording.CodeTimeout:          {http.StatusRequestTimeout, "Timed out"},

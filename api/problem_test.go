@@ -43,7 +43,7 @@ func codesOf(t *testing.T) []recording.Code {
 func TestEveryCodeHasAStatus(t *testing.T) {
 	t.Parallel()
 	want := map[recording.Code]int{
-		"invalid_request": 400, "invalid_metadata": 400, "unauthenticated": 401, "forbidden": 403, "not_found": 404,
+		"invalid_request": 400, "invalid_metadata": 400, "unauthenticated": 401, "forbidden": 403, "account_disabled": 403, "not_found": 404,
 		"method_not_allowed": 405, "timeout": 408, "conflict": 409, "offset_mismatch": 409, "upload_taken_over": 409,
 		"client_id_conflict": 409, "upload_gone": 410, "unsupported_version": 412, "too_large": 413,
 		"invalid_content_type": 415, "unsupported_type": 415, "not_audio": 415, "invalid_range": 416, "checksum_mismatch": 460,

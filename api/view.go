@@ -14,9 +14,13 @@ import (
 // fields; none goes away or changes its meaning.
 
 type userView struct {
-	ID        uuid.UUID `json:"id" format:"uuid" doc:"Who this is in Reprise."`
-	Subject   string    `json:"subject" doc:"Who the identity provider says this is." example:"dev:alice"`
-	CreatedAt time.Time `json:"createdAt" doc:"When this user was first seen."`
+	ID        uuid.UUID      `json:"id" format:"uuid" doc:"Who this is in Reprise."`
+	Subject   string         `json:"subject" doc:"Who the identity provider says this is." example:"dev:alice"`
+	Email     string         `json:"email,omitempty" doc:"If the identity provider has verified it." example:"alice@example.com"`
+	Name      string         `json:"name,omitempty" doc:"As the identity provider has it." example:"Alice"`
+	Provider  string         `json:"provider,omitempty" doc:"How the user has signed in." example:"google.com"`
+	Role      recording.Role `json:"role,omitempty" enum:"support,admin" doc:"What the token allows beyond the user's own; absent for nothing."`
+	CreatedAt time.Time      `json:"createdAt" doc:"When this user was first seen."`
 }
 
 type recordingView struct {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"syscall"
@@ -39,6 +40,9 @@ type Options struct {
 	// Tracer, if set, is told of every query to the database, with the context of the
 	// request that it is made for.
 	Tracer pgx.QueryTracer
+	// Transport reaches the identity provider; nil means http.DefaultTransport.
+	Transport http.RoundTripper
+
 	// Started, if set, is called once everything runs.
 	Started func(Addresses)
 }
@@ -142,7 +146,7 @@ func serve(ctx context.Context, o Options, l listeners) (err error) {
 	defer func() { err = errors.Join(err, s.life.stop()) }()
 
 	for _, start := range []func(context.Context) error{
-		s.openDatabase, s.openStorage, s.startEvents, s.startProcessing, s.servePublic, s.serveAdmin,
+		s.openDatabase, s.openStorage, s.openIdentity, s.startEvents, s.startProcessing, s.servePublic, s.serveAdmin,
 	} {
 		if err := start(ctx); err != nil {
 			return err
@@ -228,12 +232,6 @@ func (s *server) openDatabase(ctx context.Context) (err error) {
 // startEvents starts the hub, which a worker needs too: it sends the ticks.
 func (s *server) startEvents(context.Context) error {
 	cfg := s.o.Config
-	verifier, err := auth.NewDevVerifier(cfg.DevKeyBytes(), time.Now)
-	if err != nil {
-		return err
-	}
-	s.problems = api.NewProblems(s.o.Log)
-	s.auth = auth.New(auth.Options{Verifier: verifier, Users: s.catalog, WriteProblem: s.problems.Write, TicketPath: uploadPath})
 	s.hub = events.New(events.Options{
 		Store: s.catalog, Relay: s.catalog, Auth: s.auth, Logger: s.o.Log,
 		Metrics: s.registry, Origins: cfg.AllowedOrigins,

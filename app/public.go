@@ -26,8 +26,8 @@ func (s *server) servePublic(context.Context) error {
 	cfg := s.o.Config
 	uploads, err := upload.New(upload.Options{
 		Ledger: s.catalog, Storage: s.store, Hooks: hooks.New(int64(cfg.MaxUploadBytes)), Ticks: s.hub,
-		WriteProblem: s.problems.Write,
-		BasePath:     uploadPath, PublicURL: s.publicURL(),
+		Accounts: s.auth, WriteProblem: s.problems.Write,
+		BasePath: uploadPath, PublicURL: s.publicURL(),
 		MaxSizeBytes: int64(cfg.MaxUploadBytes), Expiry: cfg.UploadExpiry,
 		Log: s.o.Log, Metrics: s.registry,
 	})
@@ -41,7 +41,7 @@ func (s *server) servePublic(context.Context) error {
 	s.background("uploads", uploads.Run)
 	mux := &router{ServeMux: http.NewServeMux()}
 	if _, err := api.New(mux, api.Options{
-		Catalog: s.catalog, Objects: s.store, Signer: signer, Problems: s.problems, PublicURL: s.publicURL(), Version: s.o.Version,
+		Catalog: s.catalog, Objects: s.store, Signer: signer, Accounts: s.auth, Problems: s.problems, PublicURL: s.publicURL(), Version: s.o.Version,
 	}); err != nil {
 		return fmt.Errorf("make the API: %w", err)
 	}

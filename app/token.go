@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"reprise/auth"
+	"reprise/recording"
 )
 
 // devKeyFile is the name of the file with the development key in the folder of
@@ -17,6 +18,7 @@ const devKeyFile = "dev.key"
 // TokenOptions says which development token to make.
 type TokenOptions struct {
 	User string        // who it is for
+	Role string        // "support", "admin", or "" for none
 	TTL  time.Duration // how long it is valid
 	Key  []byte        // 32 bytes; nil means that of "reprise dev" in Dir
 	Dir  string        // the folder of "reprise dev", which must exist if there is no Key
@@ -35,5 +37,5 @@ func Token(o TokenOptions) (string, error) {
 			return "", err
 		}
 	}
-	return auth.IssueDevToken(key, o.User, o.TTL, time.Now())
+	return auth.IssueDevTokenAs(key, o.User, recording.Role(o.Role), o.TTL, time.Now())
 }

@@ -21,26 +21,54 @@ import (
 type users struct {
 	err error
 
-	mu    sync.Mutex
-	ids   map[string]uuid.UUID
-	asked map[string]int
+	mu       sync.Mutex
+	ids      map[string]uuid.UUID
+	asked    map[string]int
+	disabled map[string]bool
 }
 
 func newUsers() *users {
-	return &users{ids: map[string]uuid.UUID{}, asked: map[string]int{}}
+	return &users{ids: map[string]uuid.UUID{}, asked: map[string]int{}, disabled: map[string]bool{}}
 }
 
-func (u *users) EnsureUser(_ context.Context, subject string) (uuid.UUID, error) {
+func (u *users) SeeUser(_ context.Context, p recording.Profile) (recording.User, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.asked[subject]++
+	u.asked[p.Subject]++
 	if u.err != nil {
-		return uuid.Nil, u.err
+		return recording.User{}, u.err
 	}
-	if _, ok := u.ids[subject]; !ok {
-		u.ids[subject] = recording.NewID()
+	if _, ok := u.ids[p.Subject]; !ok {
+		u.ids[p.Subject] = recording.NewID()
 	}
-	return u.ids[subject], nil
+	return u.user(p.Subject), nil
+}
+
+func (u *users) User(_ context.Context, id uuid.UUID) (recording.User, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for subject, other := range u.ids {
+		if other == id {
+			u.asked[subject]++
+			return u.user(subject), u.err
+		}
+	}
+	return recording.User{}, recording.ErrNotFound
+}
+
+// user is one of them, for the holder of the lock.
+func (u *users) user(subject string) recording.User {
+	found := recording.User{ID: u.ids[subject], Subject: subject}
+	if u.disabled[subject] {
+		found.DisabledAt = &found.CreatedAt
+	}
+	return found
+}
+
+func (u *users) disable(subject string, disabled bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.disabled[subject] = disabled
 }
 
 func newAuthenticator(t *testing.T, u *users, cacheSize int) *auth.Authenticator {

@@ -57,9 +57,15 @@ func NewDevVerifier(key []byte, now func() time.Time) (*DevVerifier, error) {
 	}, nil
 }
 
+// devClaims is what a development token holds.
+type devClaims struct {
+	jwt.RegisteredClaims
+	Role any `json:"role,omitempty"` // as a custom claim of Firebase
+}
+
 // Verify implements Verifier. The subject is "dev:" and the user's name.
 func (v *DevVerifier) Verify(_ context.Context, token string) (Identity, error) {
-	var claims jwt.RegisteredClaims
+	var claims devClaims
 	_, err := v.parser.ParseWithClaims(token, &claims, v.keyOf)
 	if err != nil {
 		return Identity{}, devTokenError(err)
@@ -67,7 +73,7 @@ func (v *DevVerifier) Verify(_ context.Context, token string) (Identity, error) 
 	if err := CheckDevUser(claims.Subject); err != nil {
 		return Identity{}, recording.Errorf(recording.CodeUnauthenticated, "The token names no valid user.")
 	}
-	return Identity{Subject: devProvider + claims.Subject}, nil
+	return Identity{Profile: recording.Profile{Subject: devProvider + claims.Subject}, Role: roleOf(claims.Role)}, nil
 }
 
 func (v *DevVerifier) keyOf(t *jwt.Token) (any, error) {
@@ -97,6 +103,11 @@ func devTokenError(err error) error {
 // IssueDevToken makes a development token for the user of this name, valid
 // from now for ttl. The key is the verifier's.
 func IssueDevToken(key []byte, user string, ttl time.Duration, now time.Time) (string, error) {
+	return IssueDevTokenAs(key, user, recording.RoleNone, ttl, now)
+}
+
+// IssueDevTokenAs is IssueDevToken for a user who has a role.
+func IssueDevTokenAs(key []byte, user string, role recording.Role, ttl time.Duration, now time.Time) (string, error) {
 	if len(key) < devKeyBytes {
 		return "", fmt.Errorf("auth: the development key has %d bytes, it needs %d", len(key), devKeyBytes)
 	}
@@ -106,13 +117,21 @@ func IssueDevToken(key []byte, user string, ttl time.Duration, now time.Time) (s
 	if ttl < time.Second {
 		return "", fmt.Errorf("auth: a token can't be valid for %v; it needs at least a second", ttl)
 	}
-	token := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
+	claims := devClaims{RegisteredClaims: jwt.RegisteredClaims{
 		Issuer:    devIssuer,
 		Audience:  jwt.ClaimStrings{devAudience},
 		Subject:   user,
 		IssuedAt:  jwt.NewNumericDate(now),
 		ExpiresAt: jwt.NewNumericDate(now.Add(ttl)),
-	})
+	}}
+	switch role {
+	case recording.RoleNone:
+	case recording.RoleAdmin, recording.RoleSupport:
+		claims.Role = string(role)
+	default:
+		return "", fmt.Errorf("auth: %q is not a role that a token can give", role)
+	}
+	token := jwt.NewWithClaims(jwt.SigningMethodHS256, claims)
 	signed, err := token.SignedString(key)
 	if err != nil {
 		return "", fmt.Errorf("auth: sign a development token: %w", err)

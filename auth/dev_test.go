@@ -41,7 +41,7 @@ func TestDevTokenNamesItsUser(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := v.Verify(context.Background(), token)
-		if want := (auth.Identity{Subject: "dev:" + user}); err != nil || got != want {
+		if want := (auth.Identity{Profile: recording.Profile{Subject: "dev:" + user}}); err != nil || got != want {
 			t.Errorf("Verify(token of %q) = %v, %v; want %v", user, got, err, want)
 		}
 	}

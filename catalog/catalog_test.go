@@ -491,17 +491,17 @@ func TestTickets(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	ctx := t.Context()
-	ticket, _, err := r.IssueTicket(ctx, r.alice)
+	ticket, _, err := r.IssueTicket(ctx, r.alice, r.clock)
 	must(t, err)
-	owner, err := r.RedeemTicket(ctx, ticket)
+	got, err := r.RedeemTicket(ctx, ticket)
 	must(t, err)
-	if owner != r.alice {
-		t.Errorf("the ticket is %s's", owner)
+	if got.UserID != r.alice || got.Subject != "dev:alice" || !got.AuthTime.Equal(r.clock) {
+		t.Errorf("the ticket is %v's", got)
 	}
 	if _, err := r.RedeemTicket(ctx, ticket); recording.CodeOf(err) != recording.CodeUnauthenticated {
 		t.Errorf("redeemed twice: %v", err)
 	}
-	ticket, expires, err := r.IssueTicket(ctx, r.alice)
+	ticket, expires, err := r.IssueTicket(ctx, r.alice, time.Time{})
 	must(t, err)
 	r.clock = expires.Add(time.Second)
 	if _, err := r.RedeemTicket(ctx, ticket); recording.CodeOf(err) != recording.CodeUnauthenticated {

@@ -13,57 +13,119 @@ import (
 	"reprise/recording"
 )
 
-// ticketLifetime is long enough to open a socket with it and too short to be
-// worth stealing.
-const ticketLifetime = 30 * time.Second
+const (
+	// ticketLifetime is long enough to open a socket with it and too short to be
+	// worth stealing.
+	ticketLifetime = 30 * time.Second
 
-// EnsureUser returns the id of the user with this subject, who is created at
-// first sight.
-func (c *Catalog) EnsureUser(ctx context.Context, subject string) (uuid.UUID, error) {
-	var id uuid.UUID
-	err := c.pool.QueryRow(ctx, `SELECT id FROM users WHERE subject = $1`, subject).Scan(&id)
-	if errors.Is(err, pgx.ErrNoRows) {
-		// DO UPDATE, not DO NOTHING, so that the loser of a race gets the winner's id.
-		err = c.pool.QueryRow(ctx, `
-			INSERT INTO users (id, subject, created_at) VALUES ($1, $2, $3)
-			ON CONFLICT (subject) DO UPDATE SET subject = excluded.subject RETURNING id`,
-			recording.NewID(), subject, c.now()).Scan(&id)
-	}
-	return id, classify(err)
+	// seenEvery is how often it is written that a user was seen.
+	seenEvery = 5 * time.Minute
+)
+
+// userColumns are what scanUser reads, of users.
+const userColumns = `id, subject, email, name, provider, created_at, last_seen_at, disabled_at, disabled_reason`
+
+func scanUser(row pgx.CollectableRow) (recording.User, error) {
+	var u recording.User
+	err := row.Scan(&u.ID, &u.Subject, &u.Email, &u.Name, &u.Provider, &u.CreatedAt, &u.LastSeenAt, &u.DisabledAt, &u.DisabledReason)
+	return u, err
 }
 
-// User returns a user.
-func (c *Catalog) User(ctx context.Context, id uuid.UUID) (recording.User, error) {
-	var u recording.User
-	err := c.pool.QueryRow(ctx, `SELECT id, subject, created_at FROM users WHERE id = $1`, id).
-		Scan(&u.ID, &u.Subject, &u.CreatedAt)
+// oneUser runs a query for one row of userColumns; no row is ErrNotFound.
+func oneUser(ctx context.Context, q querier, sql string, args ...any) (recording.User, error) {
+	rows, err := q.Query(ctx, sql, args...)
+	if err != nil {
+		return recording.User{}, classify(err)
+	}
+	u, err := pgx.CollectExactlyOneRow(rows, scanUser)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return u, recording.ErrNotFound
 	}
 	return u, classify(err)
 }
 
-// IssueTicket makes a ticket that opens one WebSocket of this user.
-func (c *Catalog) IssueTicket(ctx context.Context, owner uuid.UUID) (ticket string, expiresAt time.Time, err error) {
+// EnsureUser returns the id of the user with this subject, who is created at
+// first sight.
+func (c *Catalog) EnsureUser(ctx context.Context, subject string) (uuid.UUID, error) {
+	u, err := c.SeeUser(ctx, recording.Profile{Subject: subject})
+	return u.ID, err
+}
+
+// SeeUser notes that a user was seen with a token that says this, and returns
+// them. Who is seen for the first time is created. That they were seen is written
+// every few minutes, and what the token says if that has changed.
+func (c *Catalog) SeeUser(ctx context.Context, p recording.Profile) (recording.User, error) {
+	u, err := oneUser(ctx, c.pool, `SELECT `+userColumns+` FROM users WHERE subject = $1`, p.Subject)
+	if errors.Is(err, recording.ErrNotFound) {
+		// DO UPDATE, not DO NOTHING, so that the loser of a race gets the winner's row.
+		return oneUser(ctx, c.pool, `
+			INSERT INTO users (id, subject, email, name, provider, profile_at, created_at, last_seen_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+			ON CONFLICT (subject) DO UPDATE SET subject = excluded.subject RETURNING `+userColumns,
+			recording.NewID(), p.Subject, p.Email, p.Name, p.Provider, nullTime(p.IssuedAt), c.now())
+	}
+	changed := !p.IssuedAt.IsZero() && (p.Email != u.Email || p.Name != u.Name || p.Provider != u.Provider)
+	if err != nil || !changed && c.now().Sub(u.LastSeenAt) < seenEvery {
+		return u, err
+	}
+	const newer = `$6::timestamptz > coalesce(profile_at, '-infinity')`
+	// Whoever draws an event's number has the row until its transaction ends: then it
+	// is left for the next time.
+	updated, err := oneUser(ctx, c.pool, `
+		UPDATE users SET last_seen_at = greatest(last_seen_at, $2),
+			email      = CASE WHEN `+newer+` THEN $3 ELSE email END,
+			name       = CASE WHEN `+newer+` THEN $4 ELSE name END,
+			provider   = CASE WHEN `+newer+` THEN $5 ELSE provider END,
+			profile_at = greatest(profile_at, $6)
+		WHERE id = (SELECT id FROM users WHERE id = $1 AND (`+newer+` OR last_seen_at <= $7) FOR NO KEY UPDATE SKIP LOCKED)
+		RETURNING `+userColumns,
+		u.ID, c.now(), p.Email, p.Name, p.Provider, nullTime(p.IssuedAt), c.now().Add(-seenEvery))
+	if errors.Is(err, recording.ErrNotFound) {
+		return u, nil
+	}
+	return updated, err
+}
+
+// User returns a user.
+func (c *Catalog) User(ctx context.Context, id uuid.UUID) (recording.User, error) {
+	return oneUser(ctx, c.pool, `SELECT `+userColumns+` FROM users WHERE id = $1`, id)
+}
+
+// IssueTicket makes a ticket that opens one WebSocket of this user, who signed in
+// at authTime.
+func (c *Catalog) IssueTicket(ctx context.Context, owner uuid.UUID, authTime time.Time) (ticket string, expiresAt time.Time, err error) {
 	ticket, expiresAt = rand.Text(), c.now().Add(ticketLifetime)
 	hash := sha256.Sum256([]byte(ticket))
 	// The expired ones are few; whoever makes a new one clears them away.
 	_, err = c.pool.Exec(ctx, `
 		WITH expired AS (DELETE FROM socket_tickets WHERE expires_at < $4)
-		INSERT INTO socket_tickets (hash, owner_id, expires_at) VALUES ($1, $2, $3)`,
-		hash[:], owner, expiresAt, c.now())
+		INSERT INTO socket_tickets (hash, owner_id, expires_at, auth_time) VALUES ($1, $2, $3, $5)`,
+		hash[:], owner, expiresAt, c.now(), nullTime(authTime))
 	return ticket, expiresAt, classify(err)
 }
 
 // RedeemTicket uses a ticket up and returns whose it was. One that is unknown,
 // used or expired is CodeUnauthenticated.
-func (c *Catalog) RedeemTicket(ctx context.Context, ticket string) (uuid.UUID, error) {
+func (c *Catalog) RedeemTicket(ctx context.Context, ticket string) (recording.Ticket, error) {
 	hash := sha256.Sum256([]byte(ticket))
-	var owner uuid.UUID
-	err := c.pool.QueryRow(ctx, `DELETE FROM socket_tickets WHERE hash = $1 AND expires_at >= $2 RETURNING owner_id`,
-		hash[:], c.now()).Scan(&owner)
+	var t recording.Ticket
+	var authTime *time.Time
+	err := c.pool.QueryRow(ctx, `
+		DELETE FROM socket_tickets USING users
+		WHERE hash = $1 AND expires_at >= $2 AND users.id = owner_id RETURNING owner_id, subject, auth_time`,
+		hash[:], c.now()).Scan(&t.UserID, &t.Subject, &authTime)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return uuid.Nil, recording.Errorf(recording.CodeUnauthenticated, "This ticket is unknown, used or expired; ask for a new one.")
+		return t, recording.Errorf(recording.CodeUnauthenticated, "This ticket is unknown, used or expired; ask for a new one.")
 	}
-	return owner, classify(err)
+	if authTime != nil {
+		t.AuthTime = *authTime
+	}
+	return t, classify(err)
+}
+
+// nullTime makes the zero time an SQL NULL.
+func nullTime(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
 }

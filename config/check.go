@@ -1,7 +1,6 @@
 package config
 
 import (
-	"encoding/hex"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -50,6 +49,13 @@ func (c *Config) CheckMigrate() error {
 	var p Problems
 	c.Database.check(&p)
 	c.Log.check(&p)
+	return p.err()
+}
+
+// CheckUser is Check for what looking at users in the database needs.
+func (c *Config) CheckUser() error {
+	var p Problems
+	c.Database.check(&p)
 	return p.err()
 }
 
@@ -168,43 +174,6 @@ func (s Storage) StorageFolder() string {
 		return ""
 	}
 	return path.Clean(u.Path)
-}
-
-func (c *Config) checkIdentity(p *Problems) {
-	switch c.Auth {
-	case "dev":
-	case "firebase":
-		p.add("REPRISE_AUTH", "firebase is not available in this version; use dev")
-		return
-	default:
-		p.add("REPRISE_AUTH", "%q is not an identity provider; use dev", c.Auth)
-		return
-	}
-	if !c.DevTokensAnywhere && !isLoopback(c.Addr) {
-		p.add("REPRISE_AUTH", "dev lets whoever has the key be anybody, and REPRISE_ADDR (%s) can be reached from other machines; use a loopback address such as 127.0.0.1:8080, or say REPRISE_DEV_TOKENS_ANYWHERE=true", c.Addr)
-	}
-}
-
-func (d *DevKeys) check(p *Problems, needed bool) {
-	secretFromFile(p, "REPRISE_DEV_KEY", &d.DevKey, &d.DevKeyFile)
-	if d.DevKey == "" {
-		if needed {
-			p.require("REPRISE_DEV_KEY", "needed with REPRISE_AUTH=dev: 64 hex digits, as \"openssl rand -hex 32\" makes them, or REPRISE_DEV_KEY_FILE")
-		}
-		return
-	}
-	if d.DevKeyBytes() == nil {
-		p.add("REPRISE_DEV_KEY", "not 64 hex digits, as \"openssl rand -hex 32\" makes them")
-	}
-}
-
-// DevKeyBytes returns the 32 bytes of the key, nil if there is no valid one.
-func (d DevKeys) DevKeyBytes() []byte {
-	key, err := hex.DecodeString(string(d.DevKey))
-	if err != nil || len(key) != 32 {
-		return nil
-	}
-	return key
 }
 
 func (l *Limits) check(p *Problems) {

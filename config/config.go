@@ -59,9 +59,19 @@ type Storage struct {
 
 // Identity is who may use the server.
 type Identity struct {
-	Auth string `setting:"REPRISE_AUTH" default:"dev" placeholder:"PROVIDER" help:"Who says who a user is. Only dev in this version: development tokens, which \"reprise token\" makes."`
+	Auth string `setting:"REPRISE_AUTH" default:"dev" placeholder:"PROVIDER" help:"Who says who a user is: firebase, or dev for development tokens, which \"reprise token\" makes."`
+	Firebase
 	DevKeys
 	DevTokensAnywhere bool `setting:"REPRISE_DEV_TOKENS_ANYWHERE" default:"false" help:"Allow development tokens although the public listener can be reached from other machines (its address is not loopback), as it must be inside a container. Whoever has the key is anybody."`
+}
+
+// Firebase is the project whose users are Reprise's.
+type Firebase struct {
+	FirebaseProject            string        `setting:"REPRISE_FIREBASE_PROJECT" placeholder:"ID" help:"Id of the Firebase project whose users may use the server. Needed with REPRISE_AUTH=firebase, and enough to check tokens."`
+	FirebaseCredentialsFile    string        `setting:"REPRISE_FIREBASE_CREDENTIALS_FILE" placeholder:"FILE" help:"A file with the JSON key of a service account that may look users up (docs/operations.md says how to make one): who is disabled or deleted at Firebase, or whose sign-ins are revoked there, is then shut out within a minute."`
+	FirebaseDefaultCredentials bool          `setting:"REPRISE_FIREBASE_DEFAULT_CREDENTIALS" default:"false" help:"Look users up with the service account that the environment gives, such as a machine's on Google Cloud, instead of a file."`
+	FirebaseStale              time.Duration `setting:"REPRISE_FIREBASE_STALE" default:"1h" placeholder:"DURATION" help:"How long the last answer about a user counts while Firebase can't be reached. After that, what needs one is answered with 503. 0 never takes an old answer."`
+	FirebaseEmulator           string        `setting:"REPRISE_FIREBASE_EMULATOR" placeholder:"HOST:PORT" help:"The Firebase Auth emulator's address, for development: its tokens are not signed, so that anybody can be anybody. Only with a project whose id begins with demo- and a public listener on loopback. FIREBASE_AUTH_EMULATOR_HOST in the environment is the same."`
 }
 
 // DevKeys is the key of development tokens.

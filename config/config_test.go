@@ -68,7 +68,7 @@ func TestDefaults(t *testing.T) {
 		Storage: config.Storage{
 			StorageURL: "file:///var/lib/reprise", UploadMemory: 256 << 20, InlineBytes: 1 << 20, InlineRate: 64 << 20, Reads: "direct",
 		},
-		Identity: config.Identity{Auth: "dev", DevKeys: config.DevKeys{DevKey: config.Secret(hexKey)}},
+		Identity: config.Identity{Auth: "dev", Firebase: config.Firebase{FirebaseStale: time.Hour}, DevKeys: config.DevKeys{DevKey: config.Secret(hexKey)}},
 		Limits: config.Limits{
 			MaxUploadBytes: 4 << 30, MaxDuration: 6 * time.Hour, MinDuration: 100 * time.Millisecond,
 			UploadExpiry: 7 * 24 * time.Hour, DeletedRetention: 30 * 24 * time.Hour,
@@ -125,6 +125,8 @@ func TestEveryProblemAtOnce(t *testing.T) {
 		"REPRISE_READS=fast",
 		"REPRISE_WORK_DIR=work",
 		"REPRISE_AUTH=firebase",
+		"REPRISE_FIREBASE_PROJECT=Hunter",
+		"REPRISE_FIREBASE_STALE=-1h",
 		"REPRISE_DEV_KEY=hunter2",
 		"REPRISE_DEV_TOKENS_ANYWHERE=perhaps",
 		"REPRISE_MAX_UPLOAD_BYTES=4GB",
@@ -136,7 +138,7 @@ func TestEveryProblemAtOnce(t *testing.T) {
 		"REPRISE_LOG_LEVEL=loud",
 		"REPRISE_LOG_FORMAT=xml",
 	})
-	want := `the configuration has 24 problems:
+	want := `the configuration has 25 problems:
   REPRISE_DEV_TOKENS_ANYWHERE: "perhaps" is not true or false
   REPRISE_MAX_UPLOAD_BYTES: "4GB" is not a size: use bytes, or a whole number with KiB, MiB, GiB or TiB
   REPRISE_MAX_DURATION: "6" is not a duration: use a number and a unit, such as 500ms, 90s, 15m or 6h
@@ -154,7 +156,8 @@ func TestEveryProblemAtOnce(t *testing.T) {
   REPRISE_INLINE_RATE: it must be more than 0; REPRISE_INLINE_BYTES=0 keeps nothing in the database
   REPRISE_READS: "fast" is not direct or server
   REPRISE_WORK_DIR: "work" is not an absolute folder, such as /var/lib/reprise/work
-  REPRISE_AUTH: firebase is not available in this version; use dev
+  REPRISE_FIREBASE_PROJECT: "Hunter" is not the id of a project: 6 to 30 lower-case letters, digits and hyphens
+  REPRISE_FIREBASE_STALE: it must not be negative
   REPRISE_DEV_KEY: not 64 hex digits, as "openssl rand -hex 32" makes them
   REPRISE_MIN_DURATION: it must be more than 0
   REPRISE_UPLOAD_EXPIRY: it must be more than 0

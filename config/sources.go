@@ -59,6 +59,9 @@ func (s *Sources) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, 
 	}
 	value := s.environ[name]
 	if value == "" {
+		value = s.environ[alias(name)]
+	}
+	if value == "" {
 		value = s.file[name]
 	}
 	if value == "" {
@@ -71,6 +74,15 @@ func (s *Sources) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, 
 		return nil, nil
 	}
 	return value, nil
+}
+
+// alias returns the name by which others know a setting, "" if there is none.
+// Google's own tools set and read this one.
+func alias(name string) string {
+	if name == "REPRISE_FIREBASE_EMULATOR" {
+		return "FIREBASE_AUTH_EMULATOR_HOST"
+	}
+	return ""
 }
 
 // expected says what text a value of v's type is read from.

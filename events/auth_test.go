@@ -9,6 +9,8 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/google/uuid"
+
+	"reprise/recording"
 )
 
 func TestEveryWayToAuthenticate(t *testing.T) {
@@ -216,6 +218,55 @@ func TestRevokedTokenEndsTheConnection(t *testing.T) {
 	w.auth.mu.Unlock()
 	if got := c.closed(); got != 4401 {
 		t.Errorf("closed with %d, want 4401", got)
+	}
+}
+
+// A connection is closed when its account is, and only then.
+func TestRefusedAccountEndsTheConnection(t *testing.T) {
+	w := newWorld(t)
+	alice := w.user("alice")
+	r := w.start(nil, func(l *limits) { l.accountPause = 10 * time.Millisecond })
+	disabled := recording.Errorf(recording.CodeAccountDisabled, "disabled")
+	for name, c := range map[string]struct {
+		err  error
+		code websocket.StatusCode
+	}{
+		"disabled": {disabled, 4403},
+		"revoked":  {recording.Errorf(recording.CodeUnauthenticated, "revoked"), 4401},
+	} {
+		for _, protocols := range [][]string{nil, {"reprise.v1", "ticket.T"}} {
+			w.auth.refuse(nil)
+			w.store.mu.Lock()
+			w.store.tickets["T"] = alice
+			w.store.mu.Unlock()
+			client, _, err := dial(t, r, nil, protocols...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if protocols == nil {
+				client.write(`{"type":"auth","token":"alice"}`)
+			}
+			client.subscribe("")
+			w.auth.refuse(recording.Errorf(recording.CodeUnavailable, "down")) // no reason to drop
+			time.Sleep(30 * time.Millisecond)
+			client.subscribe("")
+			w.auth.refuse(c.err)
+			if got := client.closed(); got != c.code {
+				t.Errorf("%s, %v: closed with %d, want %d", name, protocols, got, c.code)
+			}
+		}
+	}
+	w.auth.refuse(disabled)
+	if _, response, _ := dial(t, r, http.Header{"Authorization": {"Bearer alice"}}); response.StatusCode != 403 {
+		t.Errorf("the handshake of a disabled user: status %d, want 403", response.StatusCode)
+	}
+	client, _, err := dial(t, r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.write(`{"type":"auth","token":"alice"}`)
+	if got := client.closed(); got != 4403 {
+		t.Errorf("a disabled user: closed with %d, want 4403", got)
 	}
 }
 

@@ -107,7 +107,7 @@ func (c *conn) serve(ctx context.Context, login func(context.Context) (session, 
 	if err != nil {
 		return err
 	}
-	c.owner = s.owner
+	c.owner = s.principal.UserID
 	if !c.hub.join(c) {
 		return closedTooMany()
 	}
@@ -117,6 +117,8 @@ func (c *conn) serve(ctx context.Context, login func(context.Context) (session, 
 	defer ping.Stop()
 	recheck := time.NewTicker(s.every)
 	defer recheck.Stop()
+	account := time.NewTimer(c.hub.nextCheck(s.principal))
+	defer account.Stop()
 	for {
 		if err := c.sendPending(ctx); err != nil {
 			return err
@@ -129,6 +131,9 @@ func (c *conn) serve(ctx context.Context, login func(context.Context) (session, 
 			err = c.do(ctx, cmd)
 		case <-recheck.C:
 			err = s.recheck(ctx)
+		case <-account.C:
+			err = c.hub.checkAccount(ctx, s.principal)
+			account.Reset(c.hub.nextCheck(s.principal))
 		case <-ping.C:
 			// A broken relay connection may take long to be noticed; so nobody
 			// waits longer than this for a milestone.

@@ -50,6 +50,7 @@
 //	1009 a message was over 64 KiB
 //	1013 the server can't check or read right now; try again later
 //	4401 not authenticated, or no longer
+//	4403 the account is disabled
 //	4008 slow, or no pong; reconnect with since
 //	4429 too many connections of this user
 //
@@ -76,7 +77,7 @@ type Store interface {
 	// LatestSeq returns the number of the owner's latest milestone, 0 if none.
 	LatestSeq(ctx context.Context, owner uuid.UUID) (int64, error)
 	// RedeemTicket uses a ticket up and returns whose it was.
-	RedeemTicket(ctx context.Context, ticket string) (uuid.UUID, error)
+	RedeemTicket(ctx context.Context, ticket string) (recording.Ticket, error)
 }
 
 // Relay joins the hubs of all replicas. It may lose payloads.
@@ -88,10 +89,15 @@ type Relay interface {
 	Listen(ctx context.Context, started func(), handle func(payload string)) error
 }
 
-// Authenticator finds out who a bearer token belongs to. Errors are
-// *recording.Error; unauthenticated means that the token is not valid.
+// Authenticator finds out who a bearer token belongs to, and whether they may still
+// use the server. Errors are *recording.Error; unauthenticated means that the token,
+// or the sign-in it is of, is not valid, account_disabled that its user is shut out.
 type Authenticator interface {
 	Authenticate(ctx context.Context, token string) (auth.Principal, error)
+	// CheckAccount looks at the account, and AccountHolds says for how long the answer
+	// will be the same.
+	CheckAccount(ctx context.Context, p auth.Principal) error
+	AccountHolds(p auth.Principal) time.Duration
 }
 
 // Options is what a Hub is made of.
@@ -117,6 +123,9 @@ type limits struct {
 	tokenRecheck time.Duration // a token is checked again this often
 	ticketAge    time.Duration // a connection opened with a ticket lasts this long
 
+	accountPause   time.Duration // least time between two checks of one account
+	accountRecheck time.Duration // an account is checked again this often, at least
+
 	window     int // bytes that may be under way without the peer having shown that it reads
 	page       int // milestones per read of the store
 	ticks      int // (recording, type) pairs of which a connection keeps the latest tick
@@ -141,6 +150,9 @@ func defaultLimits() limits {
 		closeWait:    time.Second,
 		tokenRecheck: 5 * time.Minute,
 		ticketAge:    time.Hour,
+
+		accountPause:   time.Second,
+		accountRecheck: time.Minute,
 
 		// What is under way must fit the kernels' buffers, so that a close frame
 		// can still be written after it: 64 KiB is Linux's first receive window.

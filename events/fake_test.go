@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -64,15 +65,15 @@ func (s *fakeStore) LatestSeq(_ context.Context, owner uuid.UUID) (int64, error)
 	return int64(len(s.events[owner])), s.failing
 }
 
-func (s *fakeStore) RedeemTicket(_ context.Context, ticket string) (uuid.UUID, error) {
+func (s *fakeStore) RedeemTicket(_ context.Context, ticket string) (recording.Ticket, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	owner, ok := s.tickets[ticket]
 	if !ok {
-		return uuid.Nil, recording.Errorf(recording.CodeUnauthenticated, "no such ticket")
+		return recording.Ticket{}, recording.Errorf(recording.CodeUnauthenticated, "no such ticket")
 	}
 	delete(s.tickets, ticket)
-	return owner, s.failing
+	return recording.Ticket{UserID: owner, Subject: "dev:ticket"}, s.failing
 }
 
 // fakeRelay joins hubs in memory. Like the real one it loses what is sent while
@@ -165,6 +166,23 @@ type fakeAuth struct {
 	mu     sync.Mutex
 	tokens map[string]uuid.UUID
 	down   bool
+
+	refused error         // what CheckAccount says
+	holds   time.Duration // for how long
+}
+
+func (a *fakeAuth) CheckAccount(context.Context, auth.Principal) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.refused
+}
+
+func (a *fakeAuth) AccountHolds(auth.Principal) time.Duration { return a.holds }
+
+func (a *fakeAuth) refuse(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.refused = err
 }
 
 func (a *fakeAuth) Authenticate(_ context.Context, token string) (auth.Principal, error) {

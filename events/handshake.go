@@ -10,16 +10,16 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	"github.com/google/uuid"
 
+	"reprise/auth"
 	"reprise/recording"
 )
 
 // session is who a connection belongs to and how long that holds.
 type session struct {
-	owner   uuid.UUID
-	every   time.Duration
-	recheck func(context.Context) error // called every so often; an error closes the connection
+	principal auth.Principal
+	every     time.Duration
+	recheck   func(context.Context) error // called every so often; an error closes the connection
 }
 
 // ServeHTTP opens a WebSocket and serves it until either side closes it.
@@ -115,28 +115,63 @@ func (h *Hub) sessionOfHeader(r *http.Request) (session, error) {
 // expire or be revoked while the connection lasts.
 func (h *Hub) sessionOfToken(ctx context.Context, token string) (session, error) {
 	p, err := h.auth.Authenticate(ctx, token)
+	if err == nil {
+		err = h.auth.CheckAccount(ctx, p)
+	}
 	if err != nil {
 		return session{}, err
 	}
-	return session{owner: p.UserID, every: h.limits.tokenRecheck, recheck: func(ctx context.Context) error {
+	return session{principal: p, every: h.limits.tokenRecheck, recheck: func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, h.limits.authWait)
 		defer cancel()
 		again, err := h.auth.Authenticate(ctx, token)
-		if recording.CodeOf(err) == recording.CodeUnauthenticated || err == nil && again.UserID != p.UserID {
-			return closedUnauthenticated("the token is not valid any more")
+		if err == nil && again.UserID != p.UserID {
+			return closedUnauthenticated(tokenOver)
 		}
-		return nil // not being able to check now is no reason to drop anybody
+		return lost(err, tokenOver)
 	}}, nil
 }
 
-// sessionOfTicket redeems a ticket. Nothing can be checked again, so the
-// connection has an end.
+const tokenOver = "the token is not valid any more"
+
+// checkAccount returns a closure if the account is not in order any more. A
+// connection lasts longer than what is known when it begins.
+func (h *Hub) checkAccount(ctx context.Context, p auth.Principal) error {
+	ctx, cancel := context.WithTimeout(ctx, h.limits.authWait)
+	defer cancel()
+	return lost(h.auth.CheckAccount(ctx, p), "the sign-in is not valid any more")
+}
+
+// nextCheck returns when to check an account again: when what is known of it has
+// aged.
+func (h *Hub) nextCheck(p auth.Principal) time.Duration {
+	return min(max(h.auth.AccountHolds(p), h.limits.accountPause), h.limits.accountRecheck)
+}
+
+// lost turns what a later check says into a closure. Not being able to check now is
+// no reason to drop anybody.
+func lost(err error, unauthenticated string) error {
+	switch recording.CodeOf(err) {
+	case recording.CodeUnauthenticated:
+		return closedUnauthenticated(unauthenticated)
+	case recording.CodeAccountDisabled:
+		return closedDisabled()
+	}
+	return nil
+}
+
+// sessionOfTicket redeems a ticket. It can't be checked again, so the connection has
+// an end.
 func (h *Hub) sessionOfTicket(ctx context.Context, ticket string) (session, error) {
-	owner, err := h.store.RedeemTicket(ctx, ticket)
+	t, err := h.store.RedeemTicket(ctx, ticket)
 	if err != nil {
 		return session{}, err
 	}
-	return session{owner: owner, every: h.limits.ticketAge, recheck: func(context.Context) error {
+	p := auth.Principal{UserID: t.UserID, Subject: t.Subject, AuthTime: t.AuthTime}
+	if err := h.auth.CheckAccount(ctx, p); err != nil {
+		return session{}, err
+	}
+	return session{principal: p, every: h.limits.ticketAge, recheck: func(context.Context) error {
 		return closedUnauthenticated("the ticket's time is over; reconnect with a new one")
 	}}, nil
 }
@@ -184,6 +219,8 @@ func (h *Hub) login(ctx context.Context, c *conn, ticket string) (session, error
 		return s, context.Cause(ctx)
 	case recording.CodeOf(err) == recording.CodeUnauthenticated:
 		return s, closedUnauthenticated("the token or ticket is not valid")
+	case recording.CodeOf(err) == recording.CodeAccountDisabled:
+		return s, closedDisabled()
 	default:
 		return s, closedUnavailable()
 	}
@@ -194,6 +231,10 @@ func refuseUnauthenticated(w http.ResponseWriter, err error) {
 	if errors.As(err, &e) && e.Code == recording.CodeUnauthenticated {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		refuse(w, http.StatusUnauthorized, e)
+		return
+	}
+	if e != nil && e.Code == recording.CodeAccountDisabled {
+		refuse(w, http.StatusForbidden, e)
 		return
 	}
 	refuse(w, http.StatusServiceUnavailable,

@@ -19,6 +19,7 @@ const ticketPrefix = "ticket."
 const (
 	statusSlow            websocket.StatusCode = 4008
 	statusUnauthenticated websocket.StatusCode = 4401
+	statusDisabled        websocket.StatusCode = 4403
 	statusTooMany         websocket.StatusCode = 4429
 )
 
@@ -45,6 +46,10 @@ func closedUnavailable() error {
 
 func closedUnauthenticated(reason string) error {
 	return &closure{statusUnauthenticated, reason, "unauthenticated"}
+}
+
+func closedDisabled() error {
+	return &closure{statusDisabled, "this account is disabled", "disabled"}
 }
 
 func closedSlow() error {

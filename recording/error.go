@@ -14,6 +14,7 @@ const (
 	CodeInvalidMetadata  Code = "invalid_metadata"     // Upload-Metadata is malformed
 	CodeUnauthenticated  Code = "unauthenticated"      // no token, or one that is not valid (any more)
 	CodeForbidden        Code = "forbidden"            // known, but not allowed
+	CodeAccountDisabled  Code = "account_disabled"     // known, and shut out until an operator or the identity provider says otherwise
 	CodeNotFound         Code = "not_found"            // does not exist, or belongs to somebody else
 	CodeMethodNotAllowed Code = "method_not_allowed"   // the resource has no such method
 	CodeConflict         Code = "conflict"             // the state it is in does not allow this

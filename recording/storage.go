@@ -4,8 +4,6 @@ import (
 	"context"
 	"io"
 	"time"
-
-	"github.com/google/uuid"
 )
 
 // PartWriter appends bytes to an upload's storage. One goroutine uses it.
@@ -63,11 +61,4 @@ type ObjectInfo struct {
 	Key        string
 	SizeBytes  int64
 	ModifiedAt time.Time
-}
-
-// User is somebody who owns recordings.
-type User struct {
-	ID        uuid.UUID
-	Subject   string // who the identity provider says this is, for example "dev:alice"
-	CreatedAt time.Time
 }

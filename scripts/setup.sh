@@ -3,8 +3,8 @@
 #
 #   scripts/setup.sh run    what the server needs: ffmpeg, PostgreSQL's server
 #   scripts/setup.sh test   and what the tests need: Node.js with npm, a C compiler (for -race),
-#                           and two S3 servers, built into the cache folder (the first time
-#                           that takes about 7 minutes on two cores)
+#                           two S3 servers, built into the cache folder (the first time that
+#                           takes about 7 minutes on two cores), and the Firebase emulator
 #   scripts/setup.sh lint   staticcheck, into the cache folder
 #   scripts/setup.sh vuln   govulncheck, the same
 #   scripts/setup.sh sbom   cyclonedx-gomod, the same
@@ -18,6 +18,7 @@ readonly govulncheck_version=v1.9.0
 readonly cyclonedx_version=v1.10.0
 readonly versitygw_version=v1.8.0
 readonly minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
+readonly firebase_version=15.34.2
 readonly tools="${XDG_CACHE_HOME:-$HOME/.cache}/reprise/bin"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -145,6 +146,29 @@ install_go() (
 	[[ $(readlink "$tools/$1") == "${program##*/}" ]] || ln -sfn "${program##*/}" "$tools/$1"
 )
 
+# install_firebase puts Google's firebase-tools, for its emulator, into the cache folder,
+# as firebase-tools-VERSION, and has the link firebase-tools point to it. It is there as a
+# whole or not at all.
+install_firebase() (
+	folder=${tools%/*}/firebase-tools
+	if [[ ! -d $folder-$firebase_version ]]; then
+		say "installing firebase-tools $firebase_version into ${tools%/*}"
+		mkdir -p "${tools%/*}"
+		tmp=$(mktemp -d "${tools%/*}/tmp.XXXXXX")
+		trap 'rm -rf "$tmp"' EXIT
+		# Its scripts and optional packages are for other emulators.
+		if ! npm install --prefix "$tmp" --no-audit --no-fund --loglevel=error --ignore-scripts --omit=optional \
+			"firebase-tools@$firebase_version" >"$tmp/log" 2>&1; then
+			tail -n 20 "$tmp/log" >&2
+			say "firebase-tools can't be installed"
+			exit 1
+		fi
+		mv "$tmp" "$folder-$firebase_version"
+		trap - EXIT
+	fi
+	[[ $(readlink "$folder") == "firebase-tools-$firebase_version" ]] || ln -sfn "firebase-tools-$firebase_version" "$folder"
+)
+
 case ${1-} in
 run | test)
 	builds=()
@@ -163,6 +187,10 @@ run | test)
 			say "still missing after the installation: $still"
 			exit 1
 		fi
+	fi
+	if [[ $1 == test ]]; then # npm is there by now
+		install_firebase &
+		builds+=($!)
 	fi
 	for build in ${builds[@]+"${builds[@]}"}; do wait "$build"; done
 	;;

@@ -24,7 +24,7 @@ func (s *Server) open(r *http.Request, req *request, path string) error {
 	if !known && !byTicket {
 		return recording.Errorf(recording.CodeUnauthenticated, "Send a token: Authorization: Bearer <token>.")
 	}
-	req.owner, req.byTicket = principal.UserID, !known
+	req.owner, req.byTicket, req.account = principal.UserID, !known, principal
 	var id uuid.UUID
 	var err error
 	if path != "" {
@@ -36,6 +36,8 @@ func (s *Server) open(r *http.Request, req *request, path string) error {
 	case req.byTicket:
 		req.found, err = s.findByTicket(ctx, r.Method, ticket, id)
 		req.owner = req.found.OwnerID
+		// Who has got it had signed in before the upload was created.
+		req.account = auth.Principal{UserID: req.owner, AuthTime: req.found.CreatedAt}
 	case path != "":
 		req.found, err = s.o.Ledger.FindUpload(ctx, req.owner, id)
 	}

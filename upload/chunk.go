@@ -274,6 +274,11 @@ func (a *appender) commit(ctx context.Context, last bool) error {
 			return err
 		}
 	}
+	if complete { // the request may have begun long ago
+		if err := a.u.s.checkAccount(ctx, a.u.req); err != nil {
+			return err
+		}
+	}
 	if !last && !complete {
 		return a.flush(ctx, recording.PartWriter.FlushSome, recording.Chunk{})
 	}

@@ -96,6 +96,9 @@ func (s *Server) join(r *http.Request, req *request, partials []uuid.UUID) error
 	if r.ContentLength != 0 && r.Header.Get("Content-Type") == "application/offset+octet-stream" {
 		return errFinal
 	}
+	if err := s.checkAccount(ctx, req); err != nil {
+		return err
+	}
 	admission, err := s.o.Hooks.Admit(recording.AdmissionRequest{OwnerID: req.owner, Metadata: r.Header.Get("Upload-Metadata")})
 	if err != nil {
 		return err

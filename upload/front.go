@@ -14,14 +14,16 @@ import (
 
 	"github.com/google/uuid"
 
+	"reprise/auth"
 	"reprise/recording"
 )
 
 // request is what one HTTP request carries through tusd, whose interfaces have
 // no room for it: it travels in the context.
 type request struct {
-	owner    uuid.UUID // of the upload, or of the one to be created
-	byTicket bool      // the client has shown the upload's ticket, not the owner's token
+	owner    uuid.UUID      // of the upload, or of the one to be created
+	account  auth.Principal // whose account has to be in order: the owner's
+	byTicket bool           // the client has shown the upload's ticket, not the owner's token
 	claim    recording.Claim
 	check    *checksum // that the client says its bytes have; nil without
 	draft    *draft    // nil for tus

@@ -36,7 +36,10 @@ func (s *Server) admit(event handler.HookEvent) (handler.HTTPResponse, handler.F
 	ctx := event.Context
 	req := requestFrom(ctx)
 	none := handler.FileInfoChanges{}
-	var err error
+	err := s.checkAccount(ctx, req)
+	if err != nil {
+		return handler.HTTPResponse{}, none, req.fail(err)
+	}
 	asked := recording.AdmissionRequest{
 		OwnerID:  req.owner,
 		Length:   declaredLength(event.Upload),
@@ -258,7 +261,11 @@ func (u *upload) Terminate(ctx context.Context) error {
 		// A ticket that was stolen must not cost a recording.
 		return u.req.fail(recording.Errorf(recording.CodeUnauthenticated, "The upload is complete; to delete its recording, send a token."))
 	}
-	if err := u.s.o.Ledger.TerminateUpload(ctx, u.row.OwnerID, u.row.ID); err != nil {
+	err := u.s.checkAccount(ctx, u.req)
+	if err == nil {
+		err = u.s.o.Ledger.TerminateUpload(ctx, u.row.OwnerID, u.row.ID)
+	}
+	if err != nil {
 		return u.req.fail(err)
 	}
 	u.s.metrics.ended("terminated")
@@ -274,6 +281,11 @@ func (u *upload) DeclareLength(ctx context.Context, length int64) error {
 		return u.req.fail(recording.Errorf(recording.CodeInvalidRequest, "The body ended early; resume."))
 	}
 	var receipt *recording.Receipt
+	if length == u.row.Offset {
+		if err := u.s.checkAccount(ctx, u.req); err != nil {
+			return u.req.fail(err)
+		}
+	}
 	if length == u.row.Offset && !u.row.Partial {
 		digest, err := restoreHash(u.row.HashState)
 		if err != nil {

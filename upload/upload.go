@@ -31,6 +31,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/tus/tusd/v2/pkg/handler"
 
+	"reprise/auth"
 	"reprise/recording"
 )
 
@@ -79,6 +80,14 @@ type Hooks interface {
 	Joined(u recording.Upload, sizeBytes int64, now time.Time) recording.Receipt
 }
 
+// Accounts knows whether somebody may still use the server, however long ago their
+// request began.
+type Accounts interface {
+	// CheckAccount returns an error of code account_disabled or unauthenticated if
+	// not, unavailable if that can't be found out now.
+	CheckAccount(ctx context.Context, p auth.Principal) error
+}
+
 // Ticks takes live progress events. Publish must not block.
 type Ticks interface {
 	Publish(ctx context.Context, e recording.Event)
@@ -90,6 +99,9 @@ type Options struct {
 	Storage Storage
 	Hooks   Hooks
 	Ticks   Ticks
+	// Accounts is asked before an upload is created, completed or ended; nil lets
+	// everybody.
+	Accounts Accounts
 
 	// WriteProblem answers a request with an error.
 	WriteProblem func(w http.ResponseWriter, r *http.Request, err error)
@@ -164,6 +176,15 @@ func New(o Options) (*Server, error) {
 	}
 	s.tus = tus
 	return s, nil
+}
+
+// checkAccount returns an error if who sends the request may not create, complete or
+// end uploads any more.
+func (s *Server) checkAccount(ctx context.Context, req *request) error {
+	if s.o.Accounts == nil {
+		return nil
+	}
+	return s.o.Accounts.CheckAccount(ctx, req.account)
 }
 
 // Interrupt ends the running requests: each commits what it has and answers

@@ -36,6 +36,7 @@ type commands struct {
 	Dev     devCommand     `cmd:"" help:"Run everything on this machine: a database of its own, disk storage, development tokens."`
 	Migrate migrateCommand `cmd:"" help:"Bring the database's schema up to this version."`
 	Token   tokenCommand   `cmd:"" help:"Print a development token."`
+	User    userCommand    `cmd:"" help:"List users, and shut them out or let them in again."`
 	Upload  uploadCommand  `cmd:"" help:"Upload recordings; what is interrupted resumes."`
 	Fsck    fsckCommand    `cmd:"" help:"Compare the database with the storage, and repair what differs."`
 	Version versionCommand `cmd:"" help:"Print the version."`
@@ -64,9 +65,11 @@ type serveCommand struct {
 
 // Help implements kong.HelpProvider.
 func (serveCommand) Help() string {
-	return `It needs a database whose schema is up to date ("reprise migrate"), a place for recordings, and a key for tokens:
+	return `It needs a database whose schema is up to date ("reprise migrate"), a place for recordings, and users: a Firebase project's, or a key for development tokens:
 
     reprise serve --config /etc/reprise.env
+    REPRISE_DATABASE_URL=postgres://reprise@db/reprise REPRISE_STORAGE_URL=file:///var/lib/reprise \
+        REPRISE_AUTH=firebase REPRISE_FIREBASE_PROJECT=example-12345 reprise serve
     REPRISE_DATABASE_URL=postgres://reprise@db/reprise REPRISE_STORAGE_URL=file:///var/lib/reprise \
         REPRISE_DEV_KEY_FILE=/run/secrets/key reprise serve --roles=worker
 
@@ -164,6 +167,7 @@ func (c *migrateCommand) Run(ctx context.Context, p *program, sources *config.So
 type tokenCommand struct {
 	configFile
 	User string        `required:"" placeholder:"NAME" help:"Who the token is for. Who is new becomes a user with the first request."`
+	Role string        `placeholder:"ROLE" help:"What the token allows beyond the user's own: support or admin. Default: nothing."`
 	TTL  time.Duration `name:"ttl" default:"24h" placeholder:"DURATION" help:"How long the token is valid."`
 	Dir  string        `group:"Key:" default:".reprise" placeholder:"FOLDER" help:"The folder of \"reprise dev\", whose key is used if no other is given."`
 
@@ -181,12 +185,21 @@ func (tokenCommand) Help() string {
 Exit codes: 0 the token is on standard output; 1 the flags or settings make no sense; 2 it failed.`
 }
 
+// AfterApply refuses what is no role.
+func (c *tokenCommand) AfterApply() error {
+	switch c.Role {
+	case "", "support", "admin":
+		return nil
+	}
+	return errors.New("--role must be support or admin")
+}
+
 // Run implements the command.
 func (c *tokenCommand) Run(p *program, sources *config.Sources) error {
 	if err := sources.Check(c.CheckToken); err != nil {
 		return err
 	}
-	token, err := p.token(app.TokenOptions{User: c.User, TTL: c.TTL, Dir: c.Dir, Key: c.DevKeyBytes()})
+	token, err := p.token(app.TokenOptions{User: c.User, Role: c.Role, TTL: c.TTL, Dir: c.Dir, Key: c.DevKeyBytes()})
 	if err != nil {
 		return err
 	}

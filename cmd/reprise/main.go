@@ -34,6 +34,7 @@ func main() {
 	p := &program{
 		environ: os.Environ(), stdout: os.Stdout, stderr: os.Stderr,
 		serve: app.Serve, dev: app.Dev, migrate: app.Migrate, token: app.Token, upload: client.Upload, fsck: app.Fsck,
+		listUsers: app.ListUsers, showUser: app.ShowUser, disableUser: app.SetUserDisabled,
 	}
 	os.Exit(p.run(untilSignal(), os.Args[1:]))
 }
@@ -59,6 +60,10 @@ type program struct {
 	token   tokenFunc
 	upload  uploadFunc
 	fsck    fsckFunc
+
+	listUsers   listUsersFunc
+	showUser    showUserFunc
+	disableUser disableUserFunc
 }
 
 // run runs the command that args name and returns the exit code.

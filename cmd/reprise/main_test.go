@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/google/uuid"
 
 	"reprise/app"
 	"reprise/client"
@@ -43,6 +44,12 @@ type calls struct {
 	fsck    *app.FsckOptions
 	found   int // by fsck
 	log     *slog.Logger
+
+	users    *app.UserOptions
+	find     string // or who
+	before   uuid.UUID
+	disabled bool
+	reason   string
 }
 
 // reprise runs a command.
@@ -59,6 +66,15 @@ func reprise(ctx context.Context, c *calls, environ []string, args ...string) (c
 		token:  func(o app.TokenOptions) (string, error) { c.token = &o; return "a.b.c", c.err },
 		upload: func(_ context.Context, o client.Options) error { c.upload = &o; return c.err },
 		fsck:   func(_ context.Context, o app.FsckOptions) (int, error) { c.fsck = &o; return c.found, c.err },
+		listUsers: func(_ context.Context, o app.UserOptions, find string, before uuid.UUID) error {
+			c.users, c.find, c.before = &o, find, before
+			return c.err
+		},
+		showUser: func(_ context.Context, o app.UserOptions, who string) error { c.users, c.find = &o, who; return c.err },
+		disableUser: func(_ context.Context, o app.UserOptions, who string, disabled bool, reason string) error {
+			c.users, c.find, c.disabled, c.reason = &o, who, disabled, reason
+			return c.err
+		},
 	}
 	code = p.run(ctx, args)
 	return code, out.String(), err.String()
@@ -74,7 +90,7 @@ func serveEnviron(more ...string) []string {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, command := range []string{"", "serve", "dev", "migrate", "token", "upload", "fsck", "version"} {
+	for _, command := range []string{"", "serve", "dev", "migrate", "token", "user", "user list", "user disable", "upload", "fsck", "version"} {
 		t.Run(command, func(t *testing.T) {
 			t.Parallel()
 			code, got, stderr := reprise(t.Context(), &calls{}, nil, strings.Fields(command+" --help")...)
@@ -95,6 +111,38 @@ func TestHelp(t *testing.T) {
 				t.Errorf("help has changed; run go test ./cmd/reprise -update (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestUser(t *testing.T) {
+	t.Parallel()
+	environ := []string{"REPRISE_DATABASE_URL=postgres://u:hunter2@db/reprise"}
+	id := uuid.MustParse("01934b5e-7f3a-7cc1-9c1e-5a0f4f1d2b3c")
+	tests := map[string]calls{ // what is passed on, by the arguments
+		"list": {},
+		"list --find=a@b.example --before=01934b5e-7f3a-7cc1-9c1e-5a0f4f1d2b3c": {find: "a@b.example", before: id},
+		"show firebase:x":                  {find: "firebase:x"},
+		"disable firebase:x --reason=spam": {find: "firebase:x", disabled: true, reason: "spam"},
+		"enable --reason=sorry firebase:x": {find: "firebase:x", reason: "sorry"},
+	}
+	for args, want := range tests {
+		var c calls
+		code, _, stderr := reprise(t.Context(), &c, environ, append([]string{"user"}, strings.Fields(args)...)...)
+		if code != 0 || c.users == nil || c.users.Config.DatabaseURL != "postgres://u:hunter2@db/reprise" {
+			t.Fatalf("%s: exit code %d, %q", args, code, stderr)
+		}
+		if c.find != want.find || c.before != want.before || c.disabled != want.disabled || c.reason != want.reason {
+			t.Errorf("%s: passed on %+v", args, c)
+		}
+	}
+	for _, args := range []string{"disable firebase:x", "show", "list --before=x", "disable x --reason=\x1b[2J"} {
+		var c calls
+		if code, _, _ := reprise(t.Context(), &c, environ, append([]string{"user"}, strings.Fields(args)...)...); code != 1 || c.users != nil {
+			t.Errorf("%q: exit code %d", args, code)
+		}
+	}
+	if code, _, stderr := reprise(t.Context(), &calls{}, nil, "user", "list"); code != 1 || !strings.Contains(stderr, "REPRISE_DATABASE_URL") {
+		t.Errorf("without a database: exit code %d, %q", code, stderr)
 	}
 }
 

@@ -52,6 +52,9 @@ func (u user) perform(o operation, recordingID, uploadID string) answer {
 	if strings.HasPrefix(o.path, "/files/") {
 		id = uploadID
 	}
+	if strings.HasPrefix(o.path, "/v1/admin/") && u.id != "" {
+		id = u.id
+	}
 	path := strings.ReplaceAll(o.path, "{id}", id)
 	if strings.Contains(path, "{") {
 		u.t.Fatalf("%s has a parameter that this test does not know", o)
@@ -61,6 +64,8 @@ func (u user) perform(o operation, recordingID, uploadID string) answer {
 		return u.do(o.method, path, nil, "Tus-Resumable", "1.0.0", "Upload-Length", "10")
 	case "PATCH /files/{id}":
 		return u.patch(path, 0, []byte("fLaC\x00\x00\x00\x22\x10\x00\x10\x00\x00\x00\x0c\x00"))
+	case "POST /v1/admin/users/{id}/disable", "POST /v1/admin/users/{id}/enable":
+		return u.do(o.method, path, []byte(`{"reason":"A test"}`), "Content-Type", "application/json")
 	case "PATCH /v1/recordings/{id}":
 		return u.do(o.method, path, []byte(`{"title":"Mine"}`), "Content-Type", "application/json")
 	}
@@ -82,7 +87,7 @@ func (u user) owned() (recordingID, uploadID string) {
 func TestDocumentedOperationsAreRouted(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	u := s.user(t, "alice")
+	u := s.administrator(t, "alice")
 	recordingID, uploadID := u.owned()
 	for _, o := range u.operations() {
 		if o.path == "/v1/events" { // TestEventSocketLogins

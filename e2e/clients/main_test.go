@@ -8,7 +8,7 @@
 // in here knows more of Reprise than its public contract: answers are read into
 // types of the tests' own. Only the ownership walk also looks at what the server did.
 //
-// It needs ffmpeg, Node.js and the packages of e2e/package.json ("make test"
+// It needs ffmpeg, the Firebase emulator, Node.js and the packages of e2e/package.json ("make test"
 // installs them). REPRISE_SOAK=1 repeats what is random many times over.
 package clients
 
@@ -18,6 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"reprise/internal/firebasetest"
 	"reprise/internal/pgtest"
 	"reprise/internal/s3test"
 )
@@ -25,7 +26,7 @@ import (
 // tusd keeps a goroutine of each request for as long as a broken request may
 // still commit.
 func TestMain(m *testing.M) {
-	pgtest.Main(s3test.With(m), goleak.IgnoreAnyFunction("github.com/tus/tusd/v2/pkg/handler.newDelayedContext.func1"))
+	pgtest.Main(firebasetest.With(s3test.With(m)), goleak.IgnoreAnyFunction("github.com/tus/tusd/v2/pkg/handler.newDelayedContext.func1"))
 }
 
 // rounds is how often something random is repeated.

@@ -22,6 +22,8 @@ type stop struct {
 	own []string
 	// open: the answer is the same for everybody; this is why.
 	open string
+	// hidden: it is for roles that neither has, and for others it is not there.
+	hidden bool
 	// special: what it is about is not said in the path.
 	special func(w *walk)
 }
@@ -57,6 +59,13 @@ func (w *walk) stops() map[string]stop {
 		"GET /v1/events":                     {special: (*walk).sockets},
 		"POST /v1/events/ticket":             {own: plain},
 
+		"GET /v1/admin/users":                 {hidden: true},
+		"GET /v1/admin/users/{id}":            {hidden: true},
+		"GET /v1/admin/users/{id}/recordings": {hidden: true},
+		"POST /v1/admin/users/{id}/disable":   {hidden: true},
+		"POST /v1/admin/users/{id}/enable":    {hidden: true},
+		"GET /v1/admin/audit":                 {hidden: true},
+
 		"GET /openapi.json": {open: "documentation"},
 		"GET /docs":         {open: "documentation"},
 		"/v1/":              {open: "what is served nowhere else below it: 404 or 405, by the path alone"},
@@ -85,6 +94,9 @@ func TestOwnership(t *testing.T) {
 		case !ok:
 			t.Errorf("the walk does not know the route %s: add it to stops", route)
 		case s.open != "":
+		case s.hidden:
+			w.hidden(o)
+			w.needsToken(o)
 		case s.special != nil:
 			s.special(w)
 			w.needsToken(o)
@@ -160,6 +172,19 @@ func (w *walk) named(o operation, query string) {
 			}
 		}
 		w.byTicket(o, want)
+	}
+}
+
+// hidden asks for what only a role may see, of alice and of nobody.
+func (w *walk) hidden(o operation) {
+	w.t.Helper()
+	nothing := w.ask(w.bob, "", func(u user) answer { return u.do(http.MethodGet, "/v1/recordings/"+newID(), nil) })
+	alice := get[struct{ ID string }](w.alice, "/v1/me").ID
+	for _, id := range []string{alice, newID(), "x"} {
+		got := w.ask(w.bob, "", func(u user) answer { return u.perform(o, id, "") })
+		if got.text != nothing.text || len(got.sql) > 0 || got.stored > 0 {
+			w.t.Errorf("%s without a role: %+v (-what never was +this):\n%s", o, got, cmp.Diff(nothing.text, got.text))
+		}
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"reprise/auth"
 	"reprise/config"
 	"reprise/internal/pgtest"
+	"reprise/recording"
 )
 
 // patience bounds every wait for the server. It is generous: the machine may be
@@ -144,6 +145,18 @@ func (s *server) user(t *testing.T, name string) user {
 		t.Fatal(err)
 	}
 	return user{t: t, s: s, token: token}
+}
+
+// administrator is user for somebody with the role admin.
+func (s *server) administrator(t *testing.T, name string) user {
+	t.Helper()
+	token, err := auth.IssueDevTokenAs(s.key, name, recording.RoleAdmin, time.Hour, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := user{t: t, s: s, token: token}
+	u.id = get[struct{ ID string }](u, "/v1/me").ID
+	return u
 }
 
 // logText keeps what a server logs.

@@ -20,6 +20,7 @@ type user struct {
 	t     *testing.T
 	s     *server
 	token string
+	id    string // of an admin
 
 	requestID string // sent with every request, if it is not ""
 }
