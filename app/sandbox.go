@@ -1,0 +1,32 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"reprise/processing/sandbox"
+)
+
+// openSandbox finds out what ffmpeg can be fenced in with, and tells the operator.
+func (s *server) openSandbox(ctx context.Context) (*sandbox.Fence, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	fence, err := sandbox.New(ctx)
+	if err != nil {
+		return nil, err
+	}
+	missing := fence.Missing()
+	if s.o.Config.Sandbox == "required" && missing != nil {
+		return nil, fmt.Errorf("REPRISE_SANDBOX is required, and this system does not give: %s", strings.Join(missing, "; "))
+	}
+	level := slog.LevelInfo
+	if missing != nil {
+		level = slog.LevelWarn
+	}
+	s.o.Log.Log(ctx, level, "sandbox", slog.Any("layers", fence.Present()), slog.Any("missing", missing))
+	s.ready.note("sandbox", fence.String())
+	return fence, nil
+}
