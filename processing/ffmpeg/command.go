@@ -48,7 +48,7 @@ func (c command) run(ctx context.Context) error {
 		return err
 	case exit.ExitCode() == sandbox.ExitFenced:
 		return errors.New("the program could not be started in its sandbox")
-	case exit.ExitCode() < 0 && exit.UserTime()+exit.SystemTime() >= c.spec.CPU:
+	case exit.ExitCode() < 0 && exit.UserTime()+exit.SystemTime() > c.spec.CPU/2: // the kernel has two clocks for it
 		return errOverworked
 	}
 	return err
