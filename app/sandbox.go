@@ -19,8 +19,8 @@ func (s *server) openSandbox(ctx context.Context) (*sandbox.Fence, error) {
 		return nil, err
 	}
 	missing := fence.Missing()
-	if s.o.Config.Sandbox == "required" && missing != nil {
-		return nil, fmt.Errorf("REPRISE_SANDBOX is required, and this system does not give: %s", strings.Join(missing, "; "))
+	if err := checkSandbox(s.o.Config.Sandbox, missing); err != nil {
+		return nil, err
 	}
 	level := slog.LevelInfo
 	if missing != nil {
@@ -29,4 +29,11 @@ func (s *server) openSandbox(ctx context.Context) (*sandbox.Fence, error) {
 	s.o.Log.Log(ctx, level, "sandbox", slog.Any("layers", fence.Present()), slog.Any("missing", missing))
 	s.ready.note("sandbox", fence.String())
 	return fence, nil
+}
+
+func checkSandbox(setting string, missing []string) error {
+	if setting == "required" && missing != nil {
+		return fmt.Errorf("REPRISE_SANDBOX is required, and this system does not give: %s", strings.Join(missing, "; "))
+	}
+	return nil
 }
