@@ -73,7 +73,9 @@ func rejections() []rejection {
 		{"64 channels", wavClaiming(64, 48000), "unsupported_channels", verified, nil},
 		{"sample rate of 1 Hz", wavClaiming(1, 1), "unsupported_sample_rate", verified, nil},
 		{"sample rate of 655 kHz", wavClaiming(1, 655350), "unsupported_sample_rate", verified, nil},
-		{"script that begins as an MP3", func(*testing.T) []byte { return []byte("ID3\x03\x00\x00\x00\x00\x00\x00<html><script>alert(1)</script></html>") }, "not_audio", verified, nil},
+		{"script that begins as an MP3", func(*testing.T) []byte {
+			return []byte("ID3\x03\x00\x00\x00\x00\x00\x00<html><script>alert(1)</script></html>")
+		}, "not_audio", verified, nil},
 		{"header only", func(t *testing.T) []byte { return made("a.flac", "-t", "1", "-i", speech)(t)[:42] }, "not_audio", verified, nil},
 	}
 }

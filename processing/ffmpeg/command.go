@@ -21,7 +21,7 @@ type command struct {
 	extra          []*os.File // file descriptors 3 and up
 }
 
-// memoryBytes is the address space of a program. ffmpeg takes 0.5 GB to make both
+// memoryBytes is the address space of a program. ffmpeg takes 0.35 GB to make both
 // renditions of 8 channels at 192 kHz, most of it for its libraries and stacks.
 const memoryBytes = 2 << 30
 
