@@ -3,6 +3,9 @@
 #   docker build -t reprise .
 #
 # deploy/compose.yaml runs it together with PostgreSQL.
+#
+# ffmpeg runs behind limits, Landlock and seccomp in it. Docker allows no namespaces
+# to containers, so these are missing: see "The sandbox" in docs/operations.md.
 
 FROM golang:1.26-bookworm AS build
 WORKDIR /src

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/pprof"
 	"sync"
@@ -15,6 +16,7 @@ import (
 // readiness is a list of named checks: the server is ready if all pass.
 type readiness struct {
 	checks []check
+	notes  map[string]string
 }
 
 type check struct {
@@ -26,11 +28,20 @@ func (r *readiness) add(name string, run func(context.Context) error) {
 	r.checks = append(r.checks, check{name, run})
 }
 
+// note adds what an operator should know and what makes nothing unready.
+func (r *readiness) note(name, text string) {
+	if r.notes == nil {
+		r.notes = map[string]string{}
+	}
+	r.notes[name] = text
+}
+
 // run runs all checks at once and returns what each says, "ok" or why not.
 func (r *readiness) run(ctx context.Context) (ready bool, said map[string]string) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	ready, said = true, make(map[string]string, len(r.checks))
+	ready, said = true, make(map[string]string, len(r.checks)+len(r.notes))
+	maps.Copy(said, r.notes)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, c := range r.checks {

@@ -245,18 +245,25 @@ func (s *server) startProcessing(ctx context.Context) error {
 		return nil
 	}
 	cfg := s.o.Config
+	fence, err := s.openSandbox(ctx)
+	if err != nil {
+		return err
+	}
 	workDir, err := makeWorkDir(cfg.Storage, os.TempDir())
 	if err != nil {
 		return err
 	}
 	service, err := processing.New(processing.Options{
 		Pool: s.pool, Catalog: s.catalog, Objects: s.store, Ticks: s.hub,
-		WorkDir: workDir,
+		WorkDir: workDir, Fence: fence,
 		Workers: cfg.Workers, MinDuration: cfg.MinDuration, MaxDuration: cfg.MaxDuration,
 		Log: s.o.Log, Metrics: s.registry,
 	})
 	if err != nil {
 		return err
+	}
+	if err := service.Check(ctx); err != nil {
+		return fmt.Errorf("ffmpeg does not run in its sandbox: %w", err)
 	}
 	if err := service.Start(ctx); err != nil {
 		return fmt.Errorf("start the workers: %w", err)

@@ -29,12 +29,14 @@ import (
 	"reprise/hooks"
 	"reprise/internal/pgtest"
 	"reprise/internal/s3test"
+	"reprise/processing/sandbox"
 	"reprise/recording"
 	"reprise/storage/disk"
 	"reprise/upload"
 )
 
 func TestMain(m *testing.M) {
+	sandbox.Main()
 	pgtest.Main(s3test.With(m), goleak.IgnoreAnyFunction("github.com/tus/tusd/v2/pkg/handler.newDelayedContext.func1"))
 }
 

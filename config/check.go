@@ -192,6 +192,9 @@ func (l *Limits) check(p *Problems) {
 }
 
 func (w *Processing) check(p *Problems) {
+	if w.Sandbox != "best-effort" && w.Sandbox != "required" {
+		p.add("REPRISE_SANDBOX", "%q is not best-effort or required", w.Sandbox)
+	}
 	if w.Workers < 0 || w.Workers > 1000 {
 		p.add("REPRISE_WORKERS", "it must be 1 to 1000, or 0 for the number of CPUs")
 	}

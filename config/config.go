@@ -89,9 +89,10 @@ type Limits struct {
 	DeletedRetention time.Duration `setting:"REPRISE_DELETED_RETENTION" default:"720h" placeholder:"DURATION" help:"How long the bytes of a deleted recording are kept. 0 removes them at once."`
 }
 
-// Processing is how much is processed at a time.
+// Processing is how much is processed at a time, and how safely.
 type Processing struct {
-	Workers int `setting:"REPRISE_WORKERS" default:"0" placeholder:"COUNT" help:"How many recordings are processed at a time. 0 is the number of CPUs."`
+	Workers int    `setting:"REPRISE_WORKERS" default:"0" placeholder:"COUNT" help:"How many recordings are processed at a time. 0 is the number of CPUs."`
+	Sandbox string `setting:"REPRISE_SANDBOX" default:"best-effort" placeholder:"HOW" help:"What to do if this system can't give every layer of the fence around ffmpeg: best-effort goes on with those that there are, and says in the log and at /readyz what is missing; required refuses to start a worker."`
 }
 
 // Log is what is logged and how.

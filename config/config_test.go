@@ -73,7 +73,7 @@ func TestDefaults(t *testing.T) {
 			MaxUploadBytes: 4 << 30, MaxDuration: 6 * time.Hour, MinDuration: 100 * time.Millisecond,
 			UploadExpiry: 7 * 24 * time.Hour, DeletedRetention: 30 * 24 * time.Hour,
 		},
-		Processing: config.Processing{Workers: runtime.GOMAXPROCS(0)},
+		Processing: config.Processing{Workers: runtime.GOMAXPROCS(0), Sandbox: "best-effort"},
 		Log:        config.Log{LogLevel: "info", LogFormat: "json"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -19,11 +19,18 @@ import (
 	"reprise/catalog"
 	"reprise/internal/pgtest"
 	"reprise/internal/s3test"
+	"reprise/processing/sandbox"
 	"reprise/recording"
 	"reprise/storage/disk"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(s3test.With(m)) }
+func TestMain(m *testing.M) {
+	sandbox.Main()
+	pgtest.Main(s3test.With(m))
+}
+
+// fence is one for all tests.
+var fence = sync.OnceValues(func() (*sandbox.Fence, error) { return sandbox.New(context.Background()) })
 
 // world is a server without its HTTP side.
 type world struct {
@@ -57,8 +64,12 @@ func newWorld(t *testing.T) *world {
 // start starts a service; change, if not nil, changes its options.
 func (w *world) start(change func(*Options)) *Service {
 	w.t.Helper()
+	fence, err := fence()
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	o := Options{
-		Pool: w.pool, Catalog: w.catalog, Objects: w.store, Ticks: w.ticks, WorkDir: w.workDir,
+		Fence: fence, Pool: w.pool, Catalog: w.catalog, Objects: w.store, Ticks: w.ticks, WorkDir: w.workDir,
 		Workers: 2, Log: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 
 	"reprise/processing/ffmpeg"
+	"reprise/processing/sandbox"
 )
 
 const (
@@ -31,8 +32,8 @@ const (
 	hardStop = 5 * time.Second
 )
 
-// Options of a Service. Pool, Catalog, Objects, Ticks, WorkDir and Log must be
-// set; other zero fields take their default.
+// Options of a Service. Pool, Catalog, Objects, Ticks, WorkDir, Fence and Log must
+// be set; other zero fields take their default.
 type Options struct {
 	Pool    *pgxpool.Pool // of the database that holds River's tables
 	Catalog Catalog
@@ -49,6 +50,8 @@ type Options struct {
 	// JanitorInterval is the time between two rounds of the janitor; default 5
 	// minutes. The storage is looked through once a day.
 	JanitorInterval time.Duration
+	// Fence is what the programs run behind.
+	Fence *sandbox.Fence
 	// FFmpeg and FFprobe are the programs; default as found in PATH.
 	FFmpeg, FFprobe string
 	Log             *slog.Logger
@@ -63,6 +66,7 @@ type Service struct {
 	o        Options
 	clientID string // of this process, in the queue's rows and in the worker lock
 	client   *river.Client[pgx.Tx]
+	tools    *ffmpeg.Tools
 	pipeline *pipeline
 	given    jobWatch
 	metrics  *metrics
@@ -87,7 +91,7 @@ const (
 // New finds ffmpeg, registers the metrics and makes everything ready for
 // Start. It takes nothing that would have to be given back.
 func New(o Options) (*Service, error) {
-	if o.Pool == nil || o.Catalog == nil || o.Objects == nil || o.Ticks == nil || o.WorkDir == "" || o.Log == nil {
+	if o.Pool == nil || o.Catalog == nil || o.Objects == nil || o.Ticks == nil || o.WorkDir == "" || o.Fence == nil || o.Log == nil {
 		return nil, errors.New("processing: an option that must be set is missing")
 	}
 	o.Workers = cmp.Or(o.Workers, runtime.GOMAXPROCS(0))
@@ -99,13 +103,13 @@ func New(o Options) (*Service, error) {
 		o.Now = time.Now
 	}
 	tools, err := ffmpeg.New(ffmpeg.Options{
-		FFmpeg: o.FFmpeg, FFprobe: o.FFprobe,
+		Fence: o.Fence, FFmpeg: o.FFmpeg, FFprobe: o.FFprobe,
 		Limits: ffmpeg.Limits{MinDuration: o.MinDuration, MaxDuration: o.MaxDuration},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("processing: %w", err)
 	}
-	s := &Service{o: o, clientID: "reprise-" + uuid.NewString(), log: o.Log.With(slog.String("component", "processing"))}
+	s := &Service{o: o, tools: tools, clientID: "reprise-" + uuid.NewString(), log: o.Log.With(slog.String("component", "processing"))}
 	if s.metrics, err = newMetrics(o.Metrics); err != nil {
 		return nil, fmt.Errorf("processing: register metrics: %w", err)
 	}
@@ -155,6 +159,9 @@ func (s *Service) newClient(limits ffmpeg.Limits) (*river.Client[pgx.Tx], error)
 		SoftStopTimeout:      softStop,
 	})
 }
+
+// Check makes sure that ffmpeg and ffprobe run behind the fence.
+func (s *Service) Check(ctx context.Context) error { return s.tools.Check(ctx) }
 
 // Start makes the work folder, takes the worker lock and begins to run jobs.
 // It returns once it does; ctx bounds the start only. Starting what runs does

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"reprise/internal/standin"
 	"reprise/recording"
 )
 
@@ -194,10 +194,7 @@ func TestRescueLost(t *testing.T) {
 	if _, err := w.pool.Exec(t.Context(), `UPDATE river_job SET state = 'scheduled', scheduled_at = now() + interval '1 hour'`); err != nil {
 		t.Fatal(err)
 	}
-	hang := filepath.Join(t.TempDir(), "ffmpeg")
-	if err := os.WriteFile(hang, []byte("#!/bin/sh\nsleep 1000\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	hang := standin.Named(t, standin.Build(t), "hang", "")
 	s := w.start(func(o *Options) { o.FFmpeg = hang })
 	running := w.upload(speech(t, "mp3"), nil, nil)
 	w.awaitStage(running, recording.StageTranscode)
@@ -226,14 +223,11 @@ func TestRescueLost(t *testing.T) {
 func TestStopInterrupts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	hang := filepath.Join(t.TempDir(), "ffmpeg")
-	if err := os.WriteFile(hang, []byte("#!/bin/sh\ntouch \"$(dirname \"$0\")/running\"\nsleep 1000\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	hang := standin.Named(t, standin.Build(t), "hang", "")
 	s := w.start(func(o *Options) { o.FFmpeg = hang })
 	id := w.upload(speech(t, "mp3"), nil, nil)
 	for start := time.Now(); time.Since(start) < 30*time.Second; time.Sleep(20 * time.Millisecond) {
-		if _, err := os.Stat(filepath.Join(filepath.Dir(hang), "running")); err == nil {
+		if made, _ := filepath.Glob(filepath.Join(w.workDir, "worker-*", "job-*", "renditions", "*")); len(made) > 0 {
 			break
 		}
 	}

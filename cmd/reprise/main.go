@@ -19,6 +19,7 @@ import (
 	"reprise/app"
 	"reprise/client"
 	"reprise/config"
+	"reprise/processing/sandbox"
 )
 
 // The exit codes of every command. "reprise upload" has more, and "reprise fsck" its
@@ -31,6 +32,7 @@ const (
 )
 
 func main() {
+	sandbox.Main() // this process may be one that is to become ffmpeg
 	p := &program{
 		environ: os.Environ(), stdout: os.Stdout, stderr: os.Stderr,
 		serve: app.Serve, dev: app.Dev, migrate: app.Migrate, token: app.Token, upload: client.Upload, fsck: app.Fsck,

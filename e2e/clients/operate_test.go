@@ -108,7 +108,7 @@ func TestDatabaseAway(t *testing.T) {
 	if got := u.patch(url, 0, data[:1000]); got.status != http.StatusNoContent {
 		t.Fatal(got)
 	}
-	if status, v := s.readyz(t); status != http.StatusOK || v.Status != "ready" || v.Checks["database"] != "ok" || v.Checks["storage"] != "ok" {
+	if status, v := s.readyz(t); status != http.StatusOK || v.Status != "ready" || v.Checks["database"] != "ok" || v.Checks["storage"] != "ok" || v.Checks["sandbox"] == "" {
 		t.Errorf("ready: %d %+v", status, v)
 	}
 

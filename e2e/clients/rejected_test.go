@@ -70,7 +70,25 @@ func rejections() []rejection {
 		{"sample rate too low", short("a.wav", "-ar", "4000"), "unsupported_sample_rate", verified, nil},
 		{"sample rate too high", short("a.wav", "-ar", "384000"), "unsupported_sample_rate", verified, nil},
 		{"header that lies", lyingFLAC, "duration_mismatch", probed, nil},
+		{"64 channels", wavClaiming(64, 48000), "unsupported_channels", verified, nil},
+		{"sample rate of 1 Hz", wavClaiming(1, 1), "unsupported_sample_rate", verified, nil},
+		{"sample rate of 655 kHz", wavClaiming(1, 655350), "unsupported_sample_rate", verified, nil},
+		{"script that begins as an MP3", func(*testing.T) []byte {
+			return []byte("ID3\x03\x00\x00\x00\x00\x00\x00<html><script>alert(1)</script></html>")
+		}, "not_audio", verified, nil},
 		{"header only", func(t *testing.T) []byte { return made("a.flac", "-t", "1", "-i", speech)(t)[:42] }, "not_audio", verified, nil},
+	}
+}
+
+// wavClaiming is a WAV file of silence with any header.
+func wavClaiming(channels uint16, rate uint32) func(*testing.T) []byte {
+	return func(*testing.T) []byte {
+		le := binary.LittleEndian
+		b := le.AppendUint16([]byte("RIFF\x24\x20\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00"), channels)
+		b = le.AppendUint32(le.AppendUint32(b, rate), rate*uint32(channels)*2)
+		b = le.AppendUint16(le.AppendUint16(b, channels*2), 16)
+		b = append(b, "data\x00\x20\x00\x00"...)
+		return append(b, make([]byte, 0x2000)...)
 	}
 }
 
@@ -131,6 +149,18 @@ func TestRefusedAtFirstBytes(t *testing.T) {
 	s := newServer(t)
 	u := s.user(t, "alice")
 	w := u.watch(100)
+	for name, first := range map[string]string{
+		"hls.mp3": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nfile:///etc/passwd\n", "list.mp3": "ffconcat version 1.0\nfile /etc/passwd\n",
+		"zip.wav": "PK\x03\x04\x14\x00\x00\x00\x08\x00 and so on", "elf.wav": "\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00",
+		"page.mp3": "<!DOCTYPE html><script>alert(1)</script>",
+	} {
+		other := s.user(t, "mallory")
+		url, id := other.create(1<<20, map[string]string{"filename": name, "filetype": "audio/mpeg"})
+		if got := other.patch(url, 0, []byte(first)); got.status != http.StatusUnsupportedMediaType || got.code() != "not_audio" {
+			t.Errorf("%s: %v", name, got)
+		}
+		other.checkRejected(id, "not_audio")
+	}
 	url, id := u.create(2<<30, map[string]string{"filename": "video.mp3", "filetype": "audio/mpeg"})
 	got := u.patch(url, 0, []byte("Dear diary, this is not a song."))
 	if got.status != http.StatusUnsupportedMediaType || got.code() != "not_audio" {

@@ -28,11 +28,13 @@ import (
 
 	"reprise/internal/pgtest"
 	"reprise/internal/s3test"
+	"reprise/processing/sandbox"
 )
 
 // tusd keeps two goroutines of each request for as long as a broken request may
 // go on committing (its GracefulRequestCompletionTimeout); they end by themselves.
 func TestMain(m *testing.M) {
+	sandbox.Main()
 	pgtest.Main(s3test.With(m), goleak.IgnoreAnyFunction("github.com/tus/tusd/v2/pkg/handler.newDelayedContext.func1"))
 }
 

@@ -24,6 +24,7 @@ import (
 	"reprise/hooks"
 	"reprise/internal/pgtest"
 	"reprise/processing"
+	"reprise/processing/sandbox"
 	"reprise/recording"
 	"reprise/storage"
 	"reprise/upload"
@@ -194,6 +195,9 @@ func (w *world) janitor() error {
 	return err
 }
 
+// fence is one for all worlds.
+var fence = sync.OnceValues(func() (*sandbox.Fence, error) { return sandbox.New(context.Background()) })
+
 // work lets a worker do all jobs that are due.
 func (w *world) work() {
 	// The queue has a clock of its own.
@@ -202,8 +206,11 @@ func (w *world) work() {
 			WHERE state = 'scheduled' AND scheduled_at <= $1`, w.clock.now())
 		return err
 	})
+	fence, err := fence()
+	must(err)
 	s, err := processing.New(processing.Options{
-		Pool: w.pool, Catalog: w.catalog, Objects: w.store, Ticks: noTicks{}, WorkDir: w.t.TempDir(),
+		Fence: fence,
+		Pool:  w.pool, Catalog: w.catalog, Objects: w.store, Ticks: noTicks{}, WorkDir: w.t.TempDir(),
 		Workers: 2, Log: slog.New(slog.DiscardHandler), Now: w.clock.now,
 		JanitorInterval: time.Hour,
 	})

@@ -11,9 +11,11 @@ import (
 
 	"reprise/internal/pgtest"
 	"reprise/internal/s3test"
+	"reprise/processing/sandbox"
 )
 
 func TestMain(m *testing.M) {
+	sandbox.Main()
 	// tusd keeps goroutines of each request for as long as a broken one may go on
 	// committing; they end by themselves.
 	pgtest.Main(s3test.With(m), goleak.IgnoreAnyFunction("github.com/tus/tusd/v2/pkg/handler.newDelayedContext.func1"))

@@ -23,6 +23,7 @@ import (
 	"reprise/internal/pgtest"
 	"reprise/internal/s3test"
 	"reprise/processing"
+	"reprise/processing/sandbox"
 	"reprise/recording"
 	"reprise/storage/s3"
 	"reprise/upload"
@@ -165,8 +166,13 @@ func (w *world) assemble(id uuid.UUID) recording.Upload {
 // startWorkers runs every stage, and the janitor once a round.
 func (w *world) startWorkers() {
 	w.t.Helper()
+	fence, err := sandbox.New(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	service, err := processing.New(processing.Options{
-		Pool: w.pool, Catalog: w.catalog, Objects: w.replicas[0].store, Ticks: noTicks{}, WorkDir: w.t.TempDir(),
+		Fence: fence,
+		Pool:  w.pool, Catalog: w.catalog, Objects: w.replicas[0].store, Ticks: noTicks{}, WorkDir: w.t.TempDir(),
 		Workers: 4, JanitorInterval: time.Hour, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -26,7 +26,7 @@ const anything = "*"
 // ours says for each package which others of ours it may import.
 func ours() map[string][]string {
 	return map[string][]string{
-		"cmd/reprise":         {"config", "app", "client"},
+		"cmd/reprise":         {"config", "app", "client", "processing/sandbox"},
 		"app":                 {anything},
 		"config":              {},
 		"recording":           {},
@@ -34,8 +34,9 @@ func ours() map[string][]string {
 		"upload":              {"recording", "auth"},
 		"hooks":               {"recording"},
 		"catalog":             {"recording", "migrations"},
-		"processing":          {"recording", "processing/ffmpeg", "processing/analysis"},
-		"processing/ffmpeg":   {"recording"},
+		"processing":          {"recording", "processing/ffmpeg", "processing/sandbox", "processing/analysis"},
+		"processing/ffmpeg":   {"recording", "processing/sandbox"},
+		"processing/sandbox":  {},
 		"processing/analysis": {"recording"},
 		"storage":             {"recording"},
 		"storage/disk":        {"recording", "storage"},
@@ -79,7 +80,7 @@ func reservations() []reservation {
 		{"github.com/danielgtaylor/huma", []string{"api"}, "only api knows the REST framework"},
 		{"github.com/coder/websocket", []string{"events", "client"}, "only events and its client speak WebSocket"},
 		{"github.com/alecthomas/kong", []string{"config", "cmd/reprise"}, "flags are parsed in cmd and described in config"},
-		{"os/exec", []string{"processing/ffmpeg", "pgcluster"}, "programs are started in processing/ffmpeg, where they are fenced in, and in pgcluster"},
+		{"os/exec", []string{"processing/ffmpeg", "processing/sandbox", "pgcluster"}, "programs are started in processing/ffmpeg, where they are fenced in, and in pgcluster"},
 		{"net/http/pprof", []string{"app"}, "profiles belong to the admin listener"},
 	}
 }
@@ -93,7 +94,7 @@ type ban struct {
 
 func bans() []ban {
 	return []ban{
-		{[]string{"catalog", "processing", "processing/ffmpeg", "hooks", "storage", "storage/disk", "pgcluster", "config", "fsck"},
+		{[]string{"catalog", "processing", "processing/ffmpeg", "processing/sandbox", "hooks", "storage", "storage/disk", "pgcluster", "config", "fsck"},
 			[]string{"net/http"}, "it does not serve HTTP"},
 		{[]string{"cmd/reprise"}, []string{"net/http", "database/sql"}, "commands parse and call app"},
 	}
@@ -110,6 +111,7 @@ func alone() map[string][]string {
 		"storage":            {"github.com/google/uuid"},
 		"storage/disk":       {"github.com/google/uuid", "golang.org/x/sys"},
 		"pgcluster":          {"github.com/jackc/pgx"},
+		"processing/sandbox": {"github.com/elastic/go-seccomp-bpf", "golang.org/x/sys"},
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"reprise/internal/standin"
 	"reprise/recording"
 )
 
@@ -200,15 +201,11 @@ func TestNotAudio(t *testing.T) {
 	}
 }
 
-// A program that hangs is killed with its children, and so is one whose
-// context ends.
+// A program that hangs is killed, and so is one whose context ends.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	path := fileOf(t, "flac")
-	hang := writeFile(t, "hang", []byte("#!/bin/sh\nsleep 1000 &\necho $! >\""+t.TempDir()+"/pid\"\nwait\n"))
-	if err := os.Chmod(hang, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	hang := standin.Named(t, standin.Build(t), "hang", "")
 	info := Info{Media: recording.Media{SampleRateHz: 16000, Channels: 1}}
 	t.Run("watchdog", func(t *testing.T) {
 		t.Parallel()

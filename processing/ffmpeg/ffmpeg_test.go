@@ -13,10 +13,12 @@ import (
 
 	"go.uber.org/goleak"
 
+	"reprise/processing/sandbox"
 	"reprise/recording"
 )
 
 func TestMain(m *testing.M) {
+	sandbox.Main()
 	dir, err := os.MkdirTemp("", "formats-*")
 	if err != nil {
 		panic(err)
@@ -79,8 +81,15 @@ func cut(tb testing.TB, path string, share float64) string {
 	return writeFile(tb, filepath.Base(path), data[:int(float64(len(data))*share)])
 }
 
+// fence is one for all tests.
+var fence = sync.OnceValues(func() (*sandbox.Fence, error) { return sandbox.New(context.Background()) })
+
 func newTools(tb testing.TB, o Options) *Tools {
 	tb.Helper()
+	var err error
+	if o.Fence, err = fence(); err != nil {
+		tb.Fatal(err)
+	}
 	tools, err := New(o)
 	if err != nil {
 		tb.Fatal(err)

@@ -10,11 +10,13 @@ import (
 	"strings"
 	"time"
 
+	"reprise/processing/sandbox"
 	"reprise/recording"
 )
 
 const (
 	probeTimeout   = 2 * time.Minute // ffprobe reads 5 MB at most of a sane file
+	probeCPU       = time.Minute
 	maxProbeOutput = 64 << 10
 )
 
@@ -84,14 +86,24 @@ func (t *Tools) probe(ctx context.Context, path string) (probeOutput, *report, e
 	defer cancel()
 	out, said := &limitedBuffer{max: maxProbeOutput}, newReport()
 	args := append([]string{
-		"-v", "warning", "-hide_banner", "-of", "json", "-select_streams", "a:0",
+		"-v", "warning", "-hide_banner", "-max_alloc", maxAlloc, "-of", "json", "-select_streams", "a:0",
 		"-show_entries", "format=format_name,nb_streams,duration,bit_rate:stream=codec_name,sample_rate,channels,duration,bit_rate",
+		// Pictures are neither decoded nor given memory. Only the sound has a
+		// whitelist, because ffprobe opens the decoders of all streams.
+		"-threads", "1", "-codec_whitelist:a", decoders, "-skip_frame:v", "all", "-max_pixels:v", "1",
 	}, inputArgs(path)...)
-	err := command{path: t.ffprobe, args: args, stdout: out, stderr: said}.run(ctx)
+	spec := sandbox.Spec{Path: t.ffprobe, Args: args, Dir: "/", Read: []string{path}, CPU: probeCPU}
+	err := command{fence: t.fence, spec: spec, stdout: out, stderr: said}.run(ctx)
 	var exit *exec.ExitError
 	switch {
+	case errors.Is(err, errOverworked), said.noMemory:
+		return probeOutput{}, nil, errDamaged()
+	case err != nil && said.refused: // the server's doing, not the file's
+		return probeOutput{}, nil, exitError("ffprobe", err, said)
 	case errors.As(err, &exit) && exit.Exited() && said.noIndex:
 		return probeOutput{}, nil, errTruncated()
+	case errors.As(err, &exit) && exit.Exited() && said.otherCodec:
+		return probeOutput{}, nil, errCodec()
 	case errors.As(err, &exit) && exit.Exited():
 		return probeOutput{}, nil, reject(recording.ReasonNotAudio, "The file is not audio in a format that is known here.")
 	case err != nil:
@@ -114,7 +126,7 @@ func (p probeOutput) info(said *report) (Info, error) {
 		return Info{}, reject(recording.ReasonNotAudio, "The file looks like audio, but no sound is found in it.")
 	}
 	if s.Codec == "" || s.Codec == "unknown" {
-		return Info{}, reject(recording.ReasonDamaged, "The file's sound is in a codec that is not known here.")
+		return Info{}, errCodec()
 	}
 	info := Info{Media: recording.Media{Container: p.Format.Name, Codec: s.Codec, SampleRateHz: rate, Channels: s.Channels}}
 	if info.Media.BitRate = number(s.BitRate); info.Media.BitRate == 0 {

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"reprise/processing/sandbox"
 	"reprise/recording"
 )
 
@@ -59,8 +60,11 @@ func (t *Tools) Render(ctx context.Context, path, dir string, info Info, progres
 	m, said := t.newMeter(info, progress), newReport()
 	m.alive = func() { watchdog.Reset(t.watchdog) }
 	m.tooLong = func() { cancel(errTooLong(t.limits)) }
-	c := command{path: t.ffmpeg, args: t.renderArgs(path, info.Media), dir: dir, stdout: m, stderr: said}
-	timeline, err := c.runWithTimeline(ctx)
+	spec, err := t.renderSpec(path, dir, info.Media)
+	if err != nil {
+		return Result{}, err
+	}
+	timeline, err := command{fence: t.fence, spec: spec, stdout: m, stderr: said}.runWithTimeline(ctx)
 	if err != nil && ctx.Err() != nil {
 		return Result{}, err
 	}
@@ -72,7 +76,7 @@ func (t *Tools) Render(ctx context.Context, path, dir string, info Info, progres
 		return Result{}, err
 	}
 	m.peaks.flush()
-	res := Result{Duration: o.decoded, Peaks: m.peaks, AACPath: filepath.Join(dir, aacName), OpusPath: filepath.Join(dir, opusName)}
+	res := Result{Duration: o.decoded, Peaks: m.peaks, AACPath: spec.Write[0], OpusPath: spec.Write[1]}
 	res.Loudness, res.Silences = said.finish(o.decoded.Milliseconds())
 	return res, nil
 }
@@ -84,6 +88,36 @@ const fullBytes = 64 << 20
 func isFull(dir string) bool {
 	var st syscall.Statfs_t
 	return syscall.Statfs(dir, &st) == nil && uint64(st.Bavail)*uint64(st.Bsize) < fullBytes
+}
+
+// renderSpec makes the two files that ffmpeg may write to: it can make no others.
+func (t *Tools) renderSpec(path, dir string, media recording.Media) (sandbox.Spec, error) {
+	s := sandbox.Spec{
+		Path: t.ffmpeg, Args: t.renderArgs(path, media), Dir: dir, Read: []string{path},
+		Write: []string{filepath.Join(dir, aacName), filepath.Join(dir, opusName)},
+		CPU:   5*time.Minute + t.limits.MaxDuration, // a tenth of that is usual
+		// Twice what -fs allows, which ends the writing first.
+		FileBytes: 2 * t.maxBytes(2*maxBitsPerChannel),
+	}
+	for _, name := range s.Write {
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return s, fmt.Errorf("ffmpeg: %w", err)
+		}
+		if err := f.Close(); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// maxBitsPerChannel is the highest bit rate that is asked for.
+const maxBitsPerChannel = 64_000
+
+// maxBytes bounds the size of a rendition at twice what the longest recording
+// needs; the meter stops at its length.
+func (t *Tools) maxBytes(bitsPerSecond int) int64 {
+	return 1<<20 + 2*int64(t.limits.MaxDuration.Seconds())*int64(bitsPerSecond)/8
 }
 
 func (t *Tools) newMeter(info Info, progress func(Progress)) *meter {
@@ -111,7 +145,7 @@ func (t *Tools) judge(err error, o outcome, said *report) error {
 	switch {
 	case said.noRoom:
 		return recording.Wrap(recording.CodeStorageFull, errors.New(said.summary()), "There is no room left to process this recording.")
-	case status == tooManyErrors || status > 0 && said.unfit:
+	case errors.Is(err, errOverworked), status == tooManyErrors, status > 0 && (said.unfit || said.noMemory):
 		o.damaged = true
 	case err != nil:
 		return exitError("ffmpeg", err, said)
@@ -133,11 +167,11 @@ func (t *Tools) renderArgs(path string, media recording.Media) []string {
 	aacRate := renditionRate(media.SampleRateHz)
 	// Up to 64 kbit/s a channel, and 4 bits a sample: a low rate needs less, and
 	// AAC can't hold more.
-	aacBits := channels * min(64_000, 4*aacRate)
+	aacBits := channels * min(maxBitsPerChannel, 4*aacRate)
 	opusBits := channels * min(48_000, 3*media.SampleRateHz)
 	return join(
-		[]string{"-hide_banner", "-nostdin", "-nostats", "-v", "info", "-y", "-max_error_rate", "0.2", "-progress", "pipe:3", "-stats_period", "0.5"},
-		[]string{"-threads", "1", "-vn", "-sn", "-dn"}, inputArgs(path),
+		[]string{"-hide_banner", "-nostdin", "-nostats", "-v", "info", "-y", "-max_alloc", maxAlloc, "-max_error_rate", "0.2", "-progress", "pipe:3", "-stats_period", "0.5"},
+		[]string{"-threads", "1", "-vn", "-sn", "-dn", "-codec_whitelist", decoders}, inputArgs(path),
 		[]string{"-filter_complex_threads", "1", "-filter_complex", graph},
 		[]string{"-map", "[aac]", "-c:a", "aac", "-aac_coder", "fast"}, t.outputArgs(aacBits, channels),
 		[]string{"-ar", strconv.Itoa(aacRate), "-movflags", "+faststart", "-f", "mp4", "file:" + aacName},
@@ -149,12 +183,10 @@ func (t *Tools) renderArgs(path string, media recording.Media) []string {
 	)
 }
 
-// outputArgs are the options that both renditions share. The size is bounded
-// at twice what the longest recording needs; the meter stops at its length.
+// outputArgs are the options that both renditions share.
 func (t *Tools) outputArgs(bitsPerSecond, channels int) []string {
-	maxBytes := 1<<20 + 2*int64(t.limits.MaxDuration.Seconds())*int64(bitsPerSecond)/8
 	return []string{
-		"-b:a", strconv.Itoa(bitsPerSecond), "-ac", strconv.Itoa(channels), "-fs", strconv.FormatInt(maxBytes, 10),
+		"-b:a", strconv.Itoa(bitsPerSecond), "-ac", strconv.Itoa(channels), "-fs", strconv.FormatInt(t.maxBytes(bitsPerSecond), 10),
 		"-map_metadata", "-1", "-map_chapters", "-1",
 	}
 }

@@ -36,6 +36,9 @@ type report struct {
 	endedEarly bool // a Matroska file ends inside an element
 	noRoom     bool // it says that the work folder is full
 	unfit      bool // the stream changes into what no filter takes
+	noMemory   bool // the program was refused memory, which its own limits do and not the machine
+	refused    bool // the program may not open the file
+	otherCodec bool // the sound is in a codec that is not on the whitelist
 }
 
 func newReport() *report { return &report{silenceStart: -1} }
@@ -80,6 +83,14 @@ func (r *report) take(line string) {
 		r.noIndex = true
 	case strings.HasPrefix(text, "File ended prematurely"):
 		r.endedEarly = true
+	}
+	switch {
+	case strings.HasSuffix(line, "Cannot allocate memory"):
+		r.noMemory = true
+	case strings.HasSuffix(line, "Permission denied"), strings.HasSuffix(line, "Operation not permitted"), strings.HasSuffix(line, "Too many open files"):
+		r.refused = true
+	case strings.Contains(line, ") not on whitelist"):
+		r.otherCodec = true
 	}
 	// A failure to write a trailer does not always change the exit status.
 	if strings.Contains(line, "No space left on device") || strings.Contains(line, "Error writing trailer") {

@@ -71,6 +71,10 @@ func errDamaged() *recording.Rejection {
 	return reject(recording.ReasonDamaged, "The file's sound can't be decoded.")
 }
 
+func errCodec() *recording.Rejection {
+	return reject(recording.ReasonDamaged, "The file's sound is in a codec that is not known here.")
+}
+
 func errTooLong(l Limits) *recording.Rejection {
 	return reject(recording.ReasonTooLong, "The recording is longer than %s.", l.MaxDuration)
 }
