@@ -18,7 +18,7 @@ type userOutput struct {
 func (a *API) registerAccount() {
 	register(a, huma.Operation{
 		OperationID: "getMe", Method: http.MethodGet, Path: "/v1/me", Tags: []string{tagAccount},
-		Summary: "Who the token belongs to",
+		Summary: "Who the token belongs to", Description: "With what this user has and has used, and how much of it is allowed.",
 	}, []recording.Code{recording.CodeNotFound}, a.getMe)
 }
 
@@ -27,7 +27,14 @@ func (a *API) getMe(ctx context.Context, owner uuid.UUID, _ *struct{}) (*userOut
 	if err != nil {
 		return nil, err
 	}
-	return &userOutput{Body: userView{ID: u.ID, Subject: u.Subject, CreatedAt: u.CreatedAt.UTC()}}, nil
+	usage, err := a.catalog.Usage(ctx, owner)
+	if err != nil {
+		return nil, err
+	}
+	return &userOutput{Body: userView{
+		ID: u.ID, Subject: u.Subject, CreatedAt: u.CreatedAt.UTC(),
+		Usage: viewUsage(usage), Limits: viewLimits(a.limits),
+	}}, nil
 }
 
 type uploadsPageView struct {

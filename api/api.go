@@ -34,6 +34,8 @@ import (
 type Catalog interface {
 	// User returns the user with this id.
 	User(ctx context.Context, id uuid.UUID) (recording.User, error)
+	// Usage returns what a user has and has used.
+	Usage(ctx context.Context, owner uuid.UUID) (recording.Usage, error)
 	// Recordings returns a page of the owner's recordings, newest first.
 	Recordings(ctx context.Context, owner uuid.UUID, page recording.Page) ([]recording.Recording, error)
 	// Recording returns one recording with its artifacts.
@@ -79,12 +81,15 @@ type Router interface {
 	Handler(r *http.Request) (h http.Handler, pattern string)
 }
 
-// Options is what an API is made of. Every field but Signer is needed.
+// Options is what an API is made of. Every field but Signer and Limits is needed.
 type Options struct {
 	Catalog  Catalog
 	Objects  Objects
 	Signer   Signer // nil: files are sent by this server
 	Problems *Problems
+
+	// Limits are what users may have, for telling them.
+	Limits recording.UserLimits
 
 	// PublicURL is what clients reach the public listener by, without a slash at
 	// its end, for example "https://audio.example.com". URLs in answers begin
@@ -100,6 +105,7 @@ type API struct {
 	objects   Objects
 	signer    Signer
 	problems  *Problems
+	limits    recording.UserLimits
 	publicURL string
 	huma      huma.API
 }
@@ -113,6 +119,7 @@ func New(router Router, o Options) (*API, error) {
 		objects:   o.Objects,
 		signer:    o.Signer,
 		problems:  o.Problems,
+		limits:    o.Limits,
 		publicURL: strings.TrimRight(o.PublicURL, "/"),
 	}
 	a.huma = humago.New(router, a.config(o.Version))

@@ -125,8 +125,8 @@ func TestDocumentStructure(t *testing.T) {
 		}
 	}
 	want := []string{
-		"Artifact", "Event", "EventsPage", "FieldError", "Links", "Loudness", "Media", "Problem", "Recording", "RecordingPatch",
-		"RecordingsPage", "Silence", "Ticket", "Upload", "UploadsPage", "User",
+		"Artifact", "Event", "EventsPage", "FieldError", "Limits", "Links", "Loudness", "Media", "Problem", "Recording", "RecordingPatch",
+		"RecordingsPage", "Silence", "Ticket", "Upload", "UploadsPage", "Usage", "User",
 	}
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(doc.Components.Schemas))); diff != "" {
 		t.Errorf("schemas: %s", diff)

@@ -31,7 +31,8 @@ func (a *API) addExamples(doc *huma.OpenAPI) {
 		op.Responses[strconv.Itoa(op.DefaultStatus)].Content["application/json"].Example = v
 	}
 	paths := doc.Paths
-	example(paths["/v1/me"].Get, userView{ID: uuid.MustParse("01934b5e-0000-7000-8000-00000000a11c"), Subject: "dev:alice", CreatedAt: at})
+	example(paths["/v1/me"].Get, userView{ID: uuid.MustParse("01934b5e-0000-7000-8000-00000000a11c"), Subject: "dev:alice", CreatedAt: at,
+		Usage: viewUsage(exampleUsage(at)), Limits: viewLimits(exampleLimits())})
 	example(paths["/v1/recordings"].Get, recordingsPageView{Items: []recordingView{r}, NextCursor: next})
 	example(paths["/v1/recordings/{id}"].Get, r)
 	example(paths["/v1/recordings/{id}"].Patch, r)

@@ -17,6 +17,9 @@ type userView struct {
 	ID        uuid.UUID `json:"id" format:"uuid" doc:"Who this is in Reprise."`
 	Subject   string    `json:"subject" doc:"Who the identity provider says this is." example:"dev:alice"`
 	CreatedAt time.Time `json:"createdAt" doc:"When this user was first seen."`
+
+	Usage  usageView  `json:"usage" doc:"What this user has and has used."`
+	Limits limitsView `json:"limits" doc:"How much is allowed; what is absent is not limited."`
 }
 
 type recordingView struct {
