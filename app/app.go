@@ -23,6 +23,7 @@ import (
 	"reprise/catalog"
 	"reprise/config"
 	"reprise/events"
+	"reprise/limits"
 	"reprise/processing"
 	"reprise/storage"
 )
@@ -116,6 +117,7 @@ type server struct {
 	pool     *pgxpool.Pool
 	catalog  *catalog.Catalog
 	store    storage.Store
+	refusals *limits.Refusals
 	problems *api.Problems
 	auth     *auth.Authenticator
 	hub      *events.Hub
@@ -208,7 +210,7 @@ func (s *server) openDatabase(ctx context.Context) (err error) {
 	if err := catalog.CheckMigrated(ctx, s.pool); err != nil {
 		return err
 	}
-	s.catalog, err = catalog.New(catalog.Options{Pool: s.pool, DeletedRetention: s.o.Config.DeletedRetention})
+	s.catalog, err = catalog.New(catalog.Options{Pool: s.pool, DeletedRetention: s.o.Config.DeletedRetention, Limits: userLimits(s.o.Config.Quotas)})
 	if err != nil {
 		return err
 	}
@@ -224,11 +226,13 @@ func (s *server) startEvents(context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.refusals = limits.NewRefusals(s.registry)
 	s.problems = api.NewProblems(s.o.Log)
+	s.problems.OnRefusal(s.refusals.Count)
 	s.auth = auth.New(auth.Options{Verifier: verifier, Users: s.catalog, WriteProblem: s.problems.Write})
 	s.hub = events.New(events.Options{
 		Store: s.catalog, Relay: s.catalog, Auth: s.auth, Logger: s.o.Log,
-		Metrics: s.registry, Origins: cfg.AllowedOrigins,
+		Metrics: s.registry, Origins: cfg.AllowedOrigins, PerUser: cfg.UserSockets, Total: cfg.MaxSockets,
 	})
 	s.background("events", s.hub.Run)
 	return nil
@@ -247,7 +251,7 @@ func (s *server) startProcessing(ctx context.Context) error {
 		Pool: s.pool, Catalog: s.catalog, Objects: s.store, Ticks: s.hub,
 		WorkDir: workDir,
 		Workers: cfg.Workers, MinDuration: cfg.MinDuration, MaxDuration: cfg.MaxDuration,
-		Log: s.o.Log, Metrics: s.registry,
+		Log: s.o.Log, Metrics: s.registry, Refused: s.refusals.Count,
 	})
 	if err != nil {
 		return err

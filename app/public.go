@@ -12,6 +12,7 @@ import (
 
 	"reprise/api"
 	"reprise/hooks"
+	"reprise/limits"
 	"reprise/upload"
 	"reprise/web"
 )
@@ -26,7 +27,7 @@ func (s *server) servePublic(context.Context) error {
 		Ledger: s.catalog, Storage: s.store, Hooks: hooks.New(int64(cfg.MaxUploadBytes)), Ticks: s.hub,
 		WriteProblem: s.problems.Write,
 		BasePath:     "/files/", PublicURL: s.publicURL(),
-		MaxSizeBytes: int64(cfg.MaxUploadBytes), Expiry: cfg.UploadExpiry,
+		MaxSizeBytes: int64(cfg.MaxUploadBytes), Expiry: cfg.UploadExpiry, UploadsAtOnce: cfg.UserUploadsAtOnce,
 		Log: s.o.Log, Metrics: s.registry,
 	})
 	if err != nil {
@@ -40,6 +41,7 @@ func (s *server) servePublic(context.Context) error {
 	mux := http.NewServeMux()
 	if _, err := api.New(mux, api.Options{
 		Catalog: s.catalog, Objects: s.store, Signer: signer, Problems: s.problems, PublicURL: s.publicURL(), Version: s.o.Version,
+		Limits: userLimits(cfg.Quotas),
 	}); err != nil {
 		return fmt.Errorf("make the API: %w", err)
 	}
@@ -48,13 +50,12 @@ func (s *server) servePublic(context.Context) error {
 	mux.Handle("GET /v1/events", s.hub)
 	mux.Handle("/", web.Handler())
 
-	handler := api.Instrument(crossOrigin(cfg.AllowedOrigins, s.auth.Middleware(mux)), api.InstrumentOptions{
+	handler := api.Instrument(s.limit(mux), api.InstrumentOptions{
 		Router: mux, Registerer: s.registry, Problems: s.problems, Logger: s.o.Log, Now: time.Now,
 	})
-	// Slow phones need minutes for a body, so there's no limit on reading one:
-	// uploads set a deadline for each read.
-	s.serveHTTP("public listener", s.listeners.public, &http.Server{
+	s.serveHTTP("public listener", s.limitConnections(), &http.Server{
 		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+		WriteTimeout: limits.WritePatience,
 	}, uploads.Interrupt)
 	return nil
 }
