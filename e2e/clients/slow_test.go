@@ -130,6 +130,10 @@ func TestRequestLimits(t *testing.T) {
 	}
 }
 
+// slowPause is between two bytes of a connection: little less than the server waits
+// for an upload, which is how an attacker has most connections for the least work.
+const slowPause = 50 * time.Second
+
 // attack is slow connections of many users.
 type attack struct {
 	t     *testing.T
@@ -146,20 +150,18 @@ func newAttack(t *testing.T, s *server, count int) *attack {
 		a.open(i)
 	}
 	a.wait.Go(func() {
-		tick := time.NewTicker(5 * time.Second)
+		tick := time.NewTicker(slowPause / time.Duration(count)) // evenly
 		defer tick.Stop()
-		for {
+		for i := 0; ; i = (i + 1) % count {
 			select {
 			case <-a.done:
 				return
 			case <-tick.C:
 			}
-			for i, c := range a.conns {
-				// One of the header's is closed after 10 seconds, and another takes its place.
-				if _, err := c.Write([]byte("x")); err != nil && i%3 == 0 {
-					c.Close()
-					a.conns[i] = a.dial("GET /v1/me HTTP/1.1\r\nHost: x\r\nX-Slow: ")
-				}
+			// One of the header's is closed after 10 seconds, and another takes its place.
+			if _, err := a.conns[i].Write([]byte("x")); err != nil && i%3 == 0 {
+				a.conns[i].Close()
+				a.conns[i] = a.dial("GET /v1/me HTTP/1.1\r\nHost: x\r\nX-Slow: ")
 			}
 		}
 	})
@@ -209,8 +211,20 @@ func (a *attack) stop() {
 	}
 }
 
-// p99 is the 99th percentile of the time that some requests take.
+// p99 is the 99th percentile of the time that some requests take, the middle one of
+// five: a moment in which the machine does something else is nobody's fault.
 func (u user) p99(count int) time.Duration {
+	u.t.Helper()
+	var rounds []time.Duration
+	for range 5 {
+		rounds = append(rounds, u.p99Once(count))
+		time.Sleep(time.Duration(count) * time.Millisecond)
+	}
+	slices.Sort(rounds)
+	return rounds[2]
+}
+
+func (u user) p99Once(count int) time.Duration {
 	u.t.Helper()
 	took := make([]time.Duration, count)
 	for i := range took {
