@@ -19,7 +19,7 @@ type userOutput struct {
 func (a *API) registerAccount() {
 	register(a, huma.Operation{
 		OperationID: "getMe", Method: http.MethodGet, Path: "/v1/me", Tags: []string{tagAccount},
-		Summary: "Who the token belongs to",
+		Summary: "Who the token belongs to", Description: "With what this user has and has used, and how much of it is allowed.",
 	}, []recording.Code{recording.CodeNotFound}, a.getMe)
 }
 
@@ -28,9 +28,14 @@ func (a *API) getMe(ctx context.Context, owner uuid.UUID, _ *struct{}) (*userOut
 	if err != nil {
 		return nil, err
 	}
+	usage, err := a.catalog.Usage(ctx, owner)
+	if err != nil {
+		return nil, err
+	}
 	p, _ := auth.FromContext(ctx)
 	return &userOutput{Body: userView{
 		ID: u.ID, Subject: u.Subject, Email: u.Email, Name: u.Name, Provider: u.Provider, Role: p.Role, CreatedAt: u.CreatedAt.UTC(),
+		Usage: viewUsage(usage), Limits: viewLimits(a.limits),
 	}}, nil
 }
 

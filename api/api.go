@@ -36,6 +36,8 @@ type Catalog interface {
 	AdminCatalog
 	// User returns the user with this id.
 	User(ctx context.Context, id uuid.UUID) (recording.User, error)
+	// Usage returns what a user has and has used.
+	Usage(ctx context.Context, owner uuid.UUID) (recording.Usage, error)
 	// Recordings returns a page of the owner's recordings, newest first.
 	Recordings(ctx context.Context, owner uuid.UUID, page recording.Page) ([]recording.Recording, error)
 	// Recording returns one recording with its artifacts.
@@ -89,13 +91,16 @@ type Router interface {
 	Handler(r *http.Request) (h http.Handler, pattern string)
 }
 
-// Options is what an API is made of. Every field but Signer is needed.
+// Options is what an API is made of. Every field but Signer and Limits is needed.
 type Options struct {
 	Catalog  Catalog
 	Objects  Objects
 	Signer   Signer // nil: files are sent by this server
 	Accounts Accounts
 	Problems *Problems
+
+	// Limits are what users may have, for telling them.
+	Limits recording.UserLimits
 
 	// PublicURL is what clients reach the public listener by, without a slash at
 	// its end, for example "https://audio.example.com". URLs in answers begin
@@ -112,6 +117,7 @@ type API struct {
 	signer    Signer
 	accounts  Accounts
 	problems  *Problems
+	limits    recording.UserLimits
 	publicURL string
 	huma      huma.API
 }
@@ -126,6 +132,7 @@ func New(router Router, o Options) (*API, error) {
 		signer:    o.Signer,
 		accounts:  o.Accounts,
 		problems:  o.Problems,
+		limits:    o.Limits,
 		publicURL: strings.TrimRight(o.PublicURL, "/"),
 	}
 	a.huma = humago.New(router, a.config(o.Version))

@@ -19,7 +19,10 @@ func TestGetMe(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	got := wantJSON[map[string]any](t, s.get(alice, "/v1/me"), http.StatusOK)
-	want := map[string]any{"id": alice.UserID.String(), "subject": "dev:alice", "createdAt": "2026-05-04T09:30:00Z"}
+	want := map[string]any{"id": alice.UserID.String(), "subject": "dev:alice", "createdAt": "2026-05-04T09:30:00Z",
+		"usage":  map[string]any{"openUploads": 1.0, "storedBytes": 1000.0, "dayBytes": 100.0, "dayDecodedMs": 60_000.0, "dayEndsAt": "2026-05-05T00:00:00Z"},
+		"limits": map[string]any{"requestsPerSecond": 100.0, "openUploads": 10.0, "decodedPerDayMs": 3_600_000.0},
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -35,7 +36,7 @@ func (a *API) config(version string) huma.Config {
 				Description: "Takes recordings from phones on bad networks and makes them playable.\n\n" +
 					"Every request needs a token: `Authorization: Bearer …`. " +
 					"JSON is camelCase, times are RFC 3339 in UTC, durations end in `Ms`, sizes in `Bytes`; an answer may get new fields. " +
-					"Errors are `application/problem+json` (RFC 9457) with a stable `code`. " +
+					"Errors are `application/problem+json` (RFC 9457) with a stable `code`; where a limit is why, `limitName`, `limit` and `used` say which, and `Retry-After` when to ask again. " +
 					"What belongs to somebody else answers as what does not exist: 404.",
 				License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 			},
@@ -71,7 +72,7 @@ func (a *API) document(op *huma.Operation, codes []recording.Code) {
 	if op.Responses == nil {
 		op.Responses = map[string]*huma.Response{}
 	}
-	codes = append(slices.Clone(codes), recording.CodeUnauthenticated, recording.CodeInternal, recording.CodeUnavailable)
+	codes = append(slices.Clone(codes), recording.CodeUnauthenticated, recording.CodeRateLimited, recording.CodeInternal, recording.CodeUnavailable)
 	schema := a.problemSchema()
 	for _, code := range codes {
 		status := strconv.Itoa(Status(code))
@@ -89,6 +90,7 @@ func (a *API) document(op *huma.Operation, codes []recording.Code) {
 			response.Content = map[string]*huma.MediaType{problemType: {Schema: schema, Examples: map[string]*huma.Example{}}}
 		}
 		example := newProblem(code, exampleDetail(code))
+		example.exampleLimit()
 		response.Content[problemType].Examples[string(code)] = &huma.Example{Value: example}
 	}
 }
@@ -102,6 +104,21 @@ func exampleDetail(code recording.Code) string {
 		return recording.ErrTakenOver.Message
 	}
 	return "What is wrong, in a sentence for people."
+}
+
+// exampleLimit adds what comes with the code of a limit.
+func (p *Problem) exampleLimit() {
+	day := time.Date(2026, 5, 5, 0, 0, 0, 0, time.UTC)
+	switch p.Code {
+	case recording.CodeRateLimited:
+		p.exceeded(&recording.Exceeded{Name: recording.LimitUserRequests, Limit: 100})
+	case recording.CodeTooManyUploads:
+		p.exceeded(&recording.Exceeded{Name: recording.LimitOpenUploads, Limit: 1000, Used: 1000})
+	case recording.CodeDailyQuota:
+		p.exceeded(&recording.Exceeded{Name: recording.LimitDailyBytes, Limit: 20 << 30, Used: 19 << 30, ResetAt: day})
+	case recording.CodeStorageQuota:
+		p.exceeded(&recording.Exceeded{Name: recording.LimitStoredBytes, Limit: 200 << 30, Used: 199 << 30})
+	}
 }
 
 func (a *API) problemSchema() *huma.Schema {

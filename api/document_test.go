@@ -125,9 +125,9 @@ func TestDocumentStructure(t *testing.T) {
 		}
 	}
 	want := []string{
-		"AdminUser", "Artifact", "Audit", "AuditPage", "ChangeReason", "Event", "EventsPage", "FieldError", "Links", "Loudness", "Media",
+		"AdminUser", "Artifact", "Audit", "AuditPage", "ChangeReason", "Event", "EventsPage", "FieldError", "Limits", "Links", "Loudness", "Media",
 		"Problem", "Recording", "RecordingPatch", "RecordingState", "RecordingStatesPage", "RecordingsPage", "Silence", "Ticket", "Upload",
-		"UploadsPage", "User", "UsersPage",
+		"UploadsPage", "Usage", "User", "UsersPage",
 	}
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(doc.Components.Schemas))); diff != "" {
 		t.Errorf("schemas: %s", diff)

@@ -34,6 +34,7 @@ func (a *API) addExamples(doc *huma.OpenAPI) {
 	alice := uuid.MustParse("01934b5e-0000-7000-8000-00000000a11c")
 	example(paths["/v1/me"].Get, userView{
 		ID: alice, Subject: "firebase:kX3vT0aQ", Email: "alice@example.com", Name: "Alice", Provider: "google.com", CreatedAt: at,
+		Usage: viewUsage(exampleUsage(at)), Limits: viewLimits(exampleLimits()),
 	})
 	user := adminUserView{
 		ID: alice, Subject: "firebase:kX3vT0aQ", Email: "alice@example.com", Name: "Alice", Provider: "google.com", CreatedAt: at, LastSeenAt: at.Add(time.Hour),

@@ -51,6 +51,13 @@ type fake struct {
 	signed   []recording.SignedRead
 }
 
+// usage is what everybody has used.
+func usage() recording.Usage {
+	return recording.Usage{OpenUploads: 1, StoredBytes: 1000, DayBytes: 100, DayDecoded: time.Minute, DayEnds: recording.Day(epoch).AddDate(0, 0, 1)}
+}
+
+func (f *fake) Usage(context.Context, uuid.UUID) (recording.Usage, error) { return usage(), f.err }
+
 func (f *fake) User(_ context.Context, id uuid.UUID) (recording.User, error) {
 	for _, p := range []auth.Principal{alice, bob} {
 		if p.UserID == id {
@@ -263,7 +270,10 @@ func newServer(t *testing.T, change ...func(*server, *Options)) *server {
 	t.Helper()
 	s := &server{fake: &fake{}, mux: http.NewServeMux(), log: &bytes.Buffer{}}
 	logger := slog.New(slog.NewJSONHandler(s.log, nil))
-	o := Options{Catalog: s.fake, Objects: s.fake, Accounts: s.fake, Problems: NewProblems(logger), PublicURL: publicURL + "/", Version: "1.2.3"}
+	o := Options{
+		Catalog: s.fake, Objects: s.fake, Accounts: s.fake, Problems: NewProblems(logger), PublicURL: publicURL + "/", Version: "1.2.3",
+		Limits: recording.UserLimits{RequestsPerSecond: 100, OpenUploads: 10, DecodedPerDay: time.Hour},
+	}
 	for _, c := range change {
 		c(s, &o)
 	}

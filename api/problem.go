@@ -6,7 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"math"
 	"net/http"
+	"strconv"
+	"time"
 
 	"reprise/recording"
 )
@@ -49,6 +52,10 @@ var kinds = map[recording.Code]kind{
 	recording.CodeUnsupportedType:  {http.StatusUnsupportedMediaType, "Unsupported file type"},
 	recording.CodeNotAudio:         {http.StatusUnsupportedMediaType, "Not audio"},
 	recording.CodeRangeInvalid:     {http.StatusRequestedRangeNotSatisfiable, "Invalid range"},
+	recording.CodeRateLimited:      {http.StatusTooManyRequests, "Too many requests"},
+	recording.CodeTooManyUploads:   {http.StatusTooManyRequests, "Too many uploads"},
+	recording.CodeDailyQuota:       {http.StatusTooManyRequests, "Daily limit reached"},
+	recording.CodeStorageQuota:     {http.StatusRequestEntityTooLarge, "No room left for you"},
 	recording.CodeInternal:         {http.StatusInternalServerError, "Internal error"},
 	recording.CodeUnavailable:      {http.StatusServiceUnavailable, "Unavailable"},
 	recording.CodeStorageFull:      {http.StatusInsufficientStorage, "Storage full"},
@@ -68,6 +75,13 @@ type Problem struct {
 	Code   recording.Code `json:"code" doc:"The kind of problem, stable: what programs decide by." example:"not_found"`
 	ID     string         `json:"id,omitempty" doc:"With internal errors: quote it, the log has it too."`
 	Errors []FieldError   `json:"errors,omitempty" nullable:"false" doc:"With invalid requests: what is wrong where."`
+
+	LimitName recording.LimitName `json:"limitName,omitempty" doc:"With limits: which one; stable." example:"daily_bytes"`
+	Limit     *int64              `json:"limit,omitempty" doc:"With limits: how much is allowed, in the limit's own unit: requests, uploads, bytes." example:"21474836480"`
+	Used      *int64              `json:"used,omitempty" doc:"With limits: how much of it is used, without this request. Absent for requests." example:"21474000000"`
+	ResetAt   *time.Time          `json:"resetAt,omitempty" doc:"With limits of a day: when the next one begins."`
+
+	retryAfter time.Duration // 0: the default of the status
 }
 
 // FieldError says what is wrong with one parameter or one field of a body.
@@ -82,6 +96,18 @@ func newProblem(code recording.Code, detail string) *Problem {
 		code, k = recording.CodeInternal, kinds[recording.CodeInternal]
 	}
 	return &Problem{Type: "/docs#" + string(code), Title: k.title, Status: k.status, Detail: detail, Code: code}
+}
+
+// exceeded says which limit is the problem.
+func (p *Problem) exceeded(e *recording.Exceeded) {
+	p.LimitName, p.Limit, p.retryAfter = e.Name, &e.Limit, e.RetryAfter
+	if e.Name != recording.LimitUserRequests && e.Name != recording.LimitAddressRequests {
+		p.Used = &e.Used
+	}
+	p.ResetAt = utc(&e.ResetAt)
+	if e.ResetAt.IsZero() {
+		p.ResetAt = nil
+	}
 }
 
 func (p *Problem) Error() string { return string(p.Code) + ": " + p.Detail }
@@ -99,8 +125,11 @@ func (p *Problem) GetHeaders() http.Header {
 	switch p.Status {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", "Bearer") // RFC 9110, 15.5.2: a 401 must have one
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		h.Set("Retry-After", retryAfterSeconds)
+	}
+	if p.retryAfter > 0 {
+		h.Set("Retry-After", strconv.FormatInt(int64(math.Ceil(p.retryAfter.Seconds())), 10))
 	}
 	return h
 }
@@ -126,13 +155,18 @@ func (p *Problem) Body() []byte {
 // Problems turns errors into problems and logs what a client must not see. It
 // is safe for concurrent use.
 type Problems struct {
-	logger *slog.Logger
+	logger  *slog.Logger
+	refused func(recording.LimitName)
 }
 
 // NewProblems makes a Problems that logs to logger.
 func NewProblems(logger *slog.Logger) *Problems {
-	return &Problems{logger: logger.With("component", "api")}
+	return &Problems{logger: logger.With("component", "api"), refused: func(recording.LimitName) {}}
 }
+
+// OnRefusal has refused called with the limit of each request that one stands in the
+// way of. It is called before the first request.
+func (p *Problems) OnRefusal(refused func(recording.LimitName)) { p.refused = refused }
 
 // Of returns what a client sees of err: code and message of the first
 // *recording.Error in its chain. Any other error is internal: it is logged with
@@ -147,6 +181,10 @@ func (p *Problems) Of(ctx context.Context, err error) *Problem {
 		problem := newProblem(known.Code, known.Message)
 		if problem.Code == known.Code {
 			p.logCause(ctx, problem, known)
+			if known.Exceeded != nil {
+				p.refused(known.Exceeded.Name)
+				problem.exceeded(known.Exceeded)
+			}
 			return problem
 		}
 	}

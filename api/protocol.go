@@ -46,6 +46,7 @@ func (a *API) documentUploadProtocol() {
 		recording.CodeInvalidRequest, recording.CodeInvalidMetadata, recording.CodeProtocolVersion, recording.CodeClientIDConflict, recording.CodeTooLarge,
 		recording.CodeUnsupportedType, recording.CodeNotAudio, recording.CodeContentType, recording.CodeChecksum, recording.CodeStorageFull,
 		recording.CodeForbidden, recording.CodeNotFound, recording.CodeConflict, recording.CodeUploadGone,
+		recording.CodeTooManyUploads, recording.CodeDailyQuota, recording.CodeStorageQuota,
 	})
 	a.describe(huma.Operation{
 		OperationID: "getUploadOffset", Method: http.MethodHead, Path: "/files/{id}",
@@ -67,6 +68,7 @@ func (a *API) documentUploadProtocol() {
 	}, []recording.Code{
 		recording.CodeInvalidRequest, recording.CodeNotFound, recording.CodeTimeout, recording.CodeOffsetMismatch, recording.CodeTakenOver, recording.CodeUploadGone, recording.CodeForbidden,
 		recording.CodeProtocolVersion, recording.CodeTooLarge, recording.CodeContentType, recording.CodeNotAudio, recording.CodeChecksum, recording.CodeStorageFull,
+		recording.CodeTooManyUploads, recording.CodeDailyQuota, recording.CodeStorageQuota,
 	})
 	a.describe(huma.Operation{
 		OperationID: "terminateUpload", Method: http.MethodDelete, Path: "/files/{id}",

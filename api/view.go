@@ -21,6 +21,9 @@ type userView struct {
 	Provider  string         `json:"provider,omitempty" doc:"How the user has signed in." example:"google.com"`
 	Role      recording.Role `json:"role,omitempty" enum:"support,admin" doc:"What the token allows beyond the user's own; absent for nothing."`
 	CreatedAt time.Time      `json:"createdAt" doc:"When this user was first seen."`
+
+	Usage  usageView  `json:"usage" doc:"What this user has and has used."`
+	Limits limitsView `json:"limits" doc:"How much is allowed; what is absent is not limited."`
 }
 
 type recordingView struct {

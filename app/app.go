@@ -25,6 +25,7 @@ import (
 	"reprise/catalog"
 	"reprise/config"
 	"reprise/events"
+	"reprise/limits"
 	"reprise/processing"
 	"reprise/storage"
 )
@@ -126,6 +127,7 @@ type server struct {
 	pool     *pgxpool.Pool
 	catalog  *catalog.Catalog
 	store    storage.Store
+	refusals *limits.Refusals
 	problems *api.Problems
 	auth     *auth.Authenticator
 	hub      *events.Hub
@@ -220,7 +222,7 @@ func (s *server) openDatabase(ctx context.Context) (err error) {
 	if err := catalog.CheckMigrated(ctx, s.pool); err != nil {
 		return err
 	}
-	s.catalog, err = catalog.New(catalog.Options{Pool: s.pool, DeletedRetention: s.o.Config.DeletedRetention})
+	s.catalog, err = catalog.New(catalog.Options{Pool: s.pool, DeletedRetention: s.o.Config.DeletedRetention, Limits: userLimits(s.o.Config.Quotas)})
 	if err != nil {
 		return err
 	}
@@ -234,7 +236,7 @@ func (s *server) startEvents(context.Context) error {
 	cfg := s.o.Config
 	s.hub = events.New(events.Options{
 		Store: s.catalog, Relay: s.catalog, Auth: s.auth, Logger: s.o.Log,
-		Metrics: s.registry, Origins: cfg.AllowedOrigins,
+		Metrics: s.registry, Origins: cfg.AllowedOrigins, PerUser: cfg.UserSockets, Total: cfg.MaxSockets,
 	})
 	s.background("events", s.hub.Run)
 	return nil
@@ -257,7 +259,7 @@ func (s *server) startProcessing(ctx context.Context) error {
 		Pool: s.pool, Catalog: s.catalog, Objects: s.store, Ticks: s.hub,
 		WorkDir: workDir, Fence: fence,
 		Workers: cfg.Workers, MinDuration: cfg.MinDuration, MaxDuration: cfg.MaxDuration,
-		Log: s.o.Log, Metrics: s.registry,
+		Log: s.o.Log, Metrics: s.registry, Refused: s.refusals.Count,
 	})
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 
 	"reprise/api"
 	"reprise/auth"
+	"reprise/limits"
 )
 
 // openIdentity makes what finds out who a request is of, and says in the log what
@@ -22,7 +23,9 @@ func (s *server) openIdentity(ctx context.Context) error {
 		return fmt.Errorf("the service account for Firebase can't be used: %w", err)
 	}
 	cfg := s.o.Config
+	s.refusals = limits.NewRefusals(s.registry)
 	s.problems = api.NewProblems(s.o.Log)
+	s.problems.OnRefusal(s.refusals.Count)
 	s.auth = auth.New(auth.Options{
 		Verifier: verifier, Users: s.catalog, Directory: directory, Stale: cfg.FirebaseStale,
 		WriteProblem: s.problems.Write, TicketPath: uploadPath, Metrics: s.registry,

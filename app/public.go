@@ -11,6 +11,7 @@ import (
 
 	"reprise/api"
 	"reprise/hooks"
+	"reprise/limits"
 	"reprise/upload"
 	"reprise/web"
 )
@@ -28,7 +29,7 @@ func (s *server) servePublic(context.Context) error {
 		Ledger: s.catalog, Storage: s.store, Hooks: hooks.New(int64(cfg.MaxUploadBytes)), Ticks: s.hub,
 		Accounts: s.auth, WriteProblem: s.problems.Write,
 		BasePath: uploadPath, PublicURL: s.publicURL(),
-		MaxSizeBytes: int64(cfg.MaxUploadBytes), Expiry: cfg.UploadExpiry,
+		MaxSizeBytes: int64(cfg.MaxUploadBytes), Expiry: cfg.UploadExpiry, UploadsAtOnce: cfg.UserUploadsAtOnce,
 		Log: s.o.Log, Metrics: s.registry,
 	})
 	if err != nil {
@@ -42,6 +43,7 @@ func (s *server) servePublic(context.Context) error {
 	mux := &router{ServeMux: http.NewServeMux()}
 	if _, err := api.New(mux, api.Options{
 		Catalog: s.catalog, Objects: s.store, Signer: signer, Accounts: s.auth, Problems: s.problems, PublicURL: s.publicURL(), Version: s.o.Version,
+		Limits: userLimits(cfg.Quotas),
 	}); err != nil {
 		return fmt.Errorf("make the API: %w", err)
 	}
@@ -51,15 +53,12 @@ func (s *server) servePublic(context.Context) error {
 	mux.Handle("/", web.Handler())
 	s.routes = mux.patterns
 
-	// Refusals come after CORS has had its say: a page can't read an answer without.
-	handler := crossOrigin(cfg.AllowedOrigins, api.RefuseMethodOverride(s.problems, s.auth.Middleware(mux)))
-	handler = api.Instrument(api.SecureHeaders(handler), api.InstrumentOptions{
+	handler := api.Instrument(api.SecureHeaders(s.limit(mux)), api.InstrumentOptions{
 		Router: mux, Registerer: s.registry, Problems: s.problems, Logger: s.o.Log, Now: time.Now,
 	})
-	// Slow phones need minutes for a body, so there's no limit on reading one:
-	// uploads set a deadline for each read.
-	s.serveHTTP("public listener", s.listeners.public, &http.Server{
+	s.serveHTTP("public listener", s.limitConnections(), &http.Server{
 		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+		WriteTimeout: limits.WritePatience,
 	}, uploads.Interrupt)
 	return nil
 }

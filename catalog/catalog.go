@@ -4,7 +4,8 @@
 // Each exported method is one transaction (or one statement). What belongs
 // together is written together: the last byte's offset, the receipt, the first
 // job and the event commit or vanish as one. Locks are always taken in the
-// order upload → recording → user, so transactions can't deadlock.
+// order upload → recording → user, so transactions can't deadlock; the owner's row
+// of usage behind the upload, and only by who has locked that.
 //
 // It is not a place for decisions: what a chunk means, whether audio is
 // acceptable and when to retry is decided by its callers. Its errors are
@@ -36,6 +37,7 @@ type Catalog struct {
 	jobs             *river.Client[pgx.Tx] // inserts only; it works no job
 	now              func() time.Time
 	deletedRetention time.Duration
+	limits           recording.UserLimits
 }
 
 // Options of a Catalog.
@@ -46,6 +48,9 @@ type Options struct {
 	// DeletedRetention is how long the bytes of a recording outlive its deletion
 	// by its owner; 0 deletes them at once.
 	DeletedRetention time.Duration
+	// Limits are what each user may have: OpenUploads, BytesPerDay, StoredBytes and
+	// DecodedPerDay are this package's.
+	Limits recording.UserLimits
 }
 
 // New returns a catalog on a database that Migrate has brought up to date.
@@ -57,7 +62,7 @@ func New(o Options) (*Catalog, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Catalog{pool: o.Pool, jobs: jobs, now: o.Now, deletedRetention: o.DeletedRetention}, nil
+	return &Catalog{pool: o.Pool, jobs: jobs, now: o.Now, deletedRetention: o.DeletedRetention, limits: o.Limits}, nil
 }
 
 // Ping reports whether the database answers.

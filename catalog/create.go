@@ -70,6 +70,15 @@ func (c *Catalog) insertUpload(ctx context.Context, tx pgx.Tx, n recording.NewUp
 	if tag.RowsAffected() == 0 {
 		return none, errTaken
 	}
+	if n.PartialIDs == nil { // else its bytes count already
+		by := growth{uploads: 1}
+		if n.Length != nil {
+			by.bytes = *n.Length
+		}
+		if err := c.checkGrowth(ctx, tx, n.OwnerID, by); err != nil {
+			return none, err
+		}
+	}
 	if n.PartialIDs != nil {
 		if _, err := tx.Exec(ctx, `UPDATE uploads SET final_id = $1, updated_at = $3 WHERE id = ANY($2)`, n.UploadID, n.PartialIDs, now); err != nil {
 			return none, err

@@ -119,7 +119,8 @@ const moveOffset = `
 	SELECT count(*) FROM moved`
 
 // CommitChunk moves the offset. With a Receipt the upload becomes received in
-// the same transaction. A writer whose epoch is over gets ErrTakenOver.
+// the same transaction. A writer whose epoch is over gets ErrTakenOver. A chunk that
+// is Growing beyond what its owner may send or store is refused as a whole.
 func (c *Catalog) CommitChunk(ctx context.Context, ch recording.Chunk) error {
 	numbers := make([]int, len(ch.Parts))
 	sizes := make([]int64, len(ch.Parts))
@@ -142,7 +143,14 @@ func (c *Catalog) CommitChunk(ctx context.Context, ch recording.Chunk) error {
 		}
 		return nil
 	}
-	if ch.Receipt == nil {
+	switch {
+	case ch.Growing:
+		// One round trip, and one transaction: a batch is.
+		batch := &pgx.Batch{}
+		batch.Queue(moveOffset, args...).QueryRow(move)
+		batch.Queue(checkUsage, c.checkArgs(ch.OwnerID)...)
+		return classify(c.exceeded(c.pool.SendBatch(ctx, batch).Close(), growth{bytes: ch.To - ch.From}))
+	case ch.Receipt == nil:
 		return classify(move(c.pool.QueryRow(ctx, moveOffset, args...)))
 	}
 	return c.inTx(ctx, func(tx pgx.Tx) error {
@@ -156,21 +164,29 @@ func (c *Catalog) CommitChunk(ctx context.Context, ch recording.Chunk) error {
 	})
 }
 
-// DeclareLength sets the length of an upload that was created without one. With
+// DeclareLength sets the length of an upload that was created without one, if its
+// owner may send and store as much. With
 // a Receipt (every byte is there already) it becomes received at once, and so does
 // a partial one without.
 func (c *Catalog) DeclareLength(ctx context.Context, id uuid.UUID, epoch, length int64, receipt *recording.Receipt) error {
 	return c.inTx(ctx, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `
+		var owner uuid.UUID
+		var offset int64
+		err := tx.QueryRow(ctx, `
 			UPDATE uploads SET length = $3, updated_at = $4,
 				state = CASE WHEN partial AND committed_offset = $3 THEN 'received' ELSE state END
-			WHERE id = $1 AND epoch = $2 AND length IS NULL AND committed_offset <= $3 AND state = 'receiving' AND expires_at > $4`,
-			id, epoch, length, c.now())
+			WHERE id = $1 AND epoch = $2 AND length IS NULL AND committed_offset <= $3 AND state = 'receiving' AND expires_at > $4
+			RETURNING owner_id, committed_offset`, id, epoch, length, c.now()).Scan(&owner, &offset)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return recording.ErrTakenOver
+		}
 		if err != nil {
 			return err
 		}
-		if tag.RowsAffected() == 0 {
-			return recording.ErrTakenOver
+		if length > offset {
+			if err := c.checkGrowth(ctx, tx, owner, growth{bytes: length - offset}); err != nil {
+				return err
+			}
 		}
 		if receipt == nil {
 			return nil

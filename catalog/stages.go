@@ -40,6 +40,9 @@ func (c *Catalog) CompleteStage(ctx context.Context, recordingID uuid.UUID, stag
 				return err
 			}
 		}
+		if err := c.countDecoded(ctx, tx, recordingID, stage, res.Decoded); err != nil { // likewise
+			return err
+		}
 		owner, current, err := lockStage(ctx, tx, recordingID, stage)
 		if err != nil || !current {
 			return err
@@ -53,7 +56,7 @@ func (c *Catalog) CompleteStage(ctx context.Context, recordingID uuid.UUID, stag
 		}
 		var media *recording.Media
 		if err := tx.QueryRow(ctx, `
-			UPDATE recordings SET state = $2, stage = $3, media = coalesce($4, media), loudness = coalesce($5, loudness),
+			UPDATE recordings SET state = $2, stage = $3, detail = '', media = coalesce($4, media), loudness = coalesce($5, loudness),
 				silences = coalesce($6, silences), ready_at = CASE WHEN $2 = 'ready' THEN $7 ELSE ready_at END,
 				sha256 = coalesce($8, sha256), updated_at = $7, version = version + 1
 			WHERE id = $1 RETURNING media`, recordingID, state, res.Next, res.Media, res.Loudness, res.Silences, now, res.SHA256).Scan(&media); err != nil {

@@ -142,8 +142,10 @@ func (e *Problem) unauthorized() bool {
 // passes reports whether the same request may succeed later.
 func (e *Problem) passes() bool {
 	switch e.Status {
-	case http.StatusRequestTimeout, http.StatusLocked, http.StatusTooEarly, http.StatusTooManyRequests:
+	case http.StatusRequestTimeout, http.StatusLocked, http.StatusTooEarly:
 		return true
+	case http.StatusTooManyRequests:
+		return e.Code != recording.CodeDailyQuota // nobody waits for midnight here
 	case http.StatusConflict: // of an offset: the next HEAD tells the right one
 		return e.Code != recording.CodeClientIDConflict
 	case http.StatusNotImplemented, http.StatusHTTPVersionNotSupported:

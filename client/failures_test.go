@@ -72,6 +72,7 @@ func TestGivesUpOnWhatDoesNotPass(t *testing.T) {
 		code   int
 		text   string
 	}{
+		{"POST", Problem{Status: 429, Code: recording.CodeDailyQuota, Detail: "Go on after midnight."}, ExitFailed, "talk.wav: Go on after midnight. (HTTP 429)"},
 		{"POST", Problem{Status: 400, Code: recording.CodeInvalidMetadata, Detail: "Bad language."}, ExitFailed, "talk.wav: Bad language. (HTTP 400)"},
 		{"POST", Problem{Status: 409, Code: recording.CodeClientIDConflict, Detail: "Another length."}, ExitFailed, "Another length."},
 		{"POST", Problem{Status: 413, Code: recording.CodeTooLarge, Detail: "At most 5 bytes."}, ExitFailed, "At most 5 bytes."},

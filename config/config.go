@@ -28,6 +28,7 @@ type Config struct {
 	Storage    `group:"Storage:"`
 	Identity   `group:"Identity:"`
 	Limits     `group:"Uploads and recordings:"`
+	Quotas     `group:"Limits of clients and users:"`
 	Processing `group:"Processing:"`
 	Log        `group:"Log:"`
 }
@@ -87,6 +88,24 @@ type Limits struct {
 	MinDuration      time.Duration `setting:"REPRISE_MIN_DURATION" default:"100ms" placeholder:"DURATION" help:"The shortest recording that is accepted; a shorter one is rejected."`
 	UploadExpiry     time.Duration `setting:"REPRISE_UPLOAD_EXPIRY" default:"168h" placeholder:"DURATION" help:"How long an unfinished upload is kept after its last byte came."`
 	DeletedRetention time.Duration `setting:"REPRISE_DELETED_RETENTION" default:"720h" placeholder:"DURATION" help:"How long the bytes of a deleted recording are kept. 0 removes them at once."`
+}
+
+// Quotas bounds what one client, and one user, may have and use. 0 is no limit.
+type Quotas struct {
+	TrustedProxies     []string      `setting:"REPRISE_TRUSTED_PROXIES" placeholder:"NETWORK" help:"Networks of the proxies before this server, such as 10.0.0.0/8, separated by commas. Of their connections X-Forwarded-For says who the client is; without one, or from anywhere else, it is the connection's own address."`
+	MaxConnections     int           `setting:"REPRISE_MAX_CONNECTIONS" default:"10000" placeholder:"COUNT" help:"How many connections the public listener has open; one too many is closed at once. 0 is no limit, as in all settings below."`
+	AddressConnections int           `setting:"REPRISE_ADDRESS_CONNECTIONS" default:"500" placeholder:"COUNT" help:"The same for one address (of IPv6 one /64), which may be that of many phones. Trusted proxies are not bound by it."`
+	AddressRate        int           `setting:"REPRISE_ADDRESS_RATE" default:"500" placeholder:"COUNT" help:"How many requests a second an address may send in the long run."`
+	AddressBurst       int           `setting:"REPRISE_ADDRESS_BURST" default:"5000" placeholder:"COUNT" help:"How many requests an address may send at once, after a pause."`
+	UserRate           int           `setting:"REPRISE_USER_RATE" default:"100" placeholder:"COUNT" help:"How many requests a second a user may send in the long run."`
+	UserBurst          int           `setting:"REPRISE_USER_BURST" default:"1000" placeholder:"COUNT" help:"How many requests a user may send at once, after a pause."`
+	UserUploadsAtOnce  int           `setting:"REPRISE_USER_UPLOADS_AT_ONCE" default:"50" placeholder:"COUNT" help:"For how many uploads of a user bytes may come at the same time, in each process."`
+	UserOpenUploads    int           `setting:"REPRISE_USER_OPEN_UPLOADS" default:"1000" placeholder:"COUNT" help:"How many unfinished uploads a user may have."`
+	UserBytesPerDay    Bytes         `setting:"REPRISE_USER_BYTES_PER_DAY" default:"20GiB" placeholder:"SIZE" help:"How much a user may upload in a day (UTC). A declared length counts when the upload is created."`
+	UserStoredBytes    Bytes         `setting:"REPRISE_USER_STORED_BYTES" default:"200GiB" placeholder:"SIZE" help:"How much the originals of a user may have together, unfinished uploads included. What is deleted doesn't count from then on."`
+	UserDecodedPerDay  time.Duration `setting:"REPRISE_USER_DECODED_PER_DAY" default:"48h" placeholder:"DURATION" help:"How much audio of a user is processed in a day (UTC), in playing time. What is more waits for the next day."`
+	UserSockets        int           `setting:"REPRISE_USER_SOCKETS" default:"20" placeholder:"COUNT" help:"How many event WebSockets a user may have open, in each process."`
+	MaxSockets         int           `setting:"REPRISE_MAX_SOCKETS" default:"5000" placeholder:"COUNT" help:"How many event WebSockets all users may have open together, in each process."`
 }
 
 // Processing is how much is processed at a time, and how safely.

@@ -73,6 +73,12 @@ func TestDefaults(t *testing.T) {
 			MaxUploadBytes: 4 << 30, MaxDuration: 6 * time.Hour, MinDuration: 100 * time.Millisecond,
 			UploadExpiry: 7 * 24 * time.Hour, DeletedRetention: 30 * 24 * time.Hour,
 		},
+		Quotas: config.Quotas{
+			MaxConnections: 10_000, AddressConnections: 500, AddressRate: 500, AddressBurst: 5000,
+			UserRate: 100, UserBurst: 1000, UserUploadsAtOnce: 50, UserOpenUploads: 1000,
+			UserBytesPerDay: 20 << 30, UserStoredBytes: 200 << 30, UserDecodedPerDay: 48 * time.Hour,
+			UserSockets: 20, MaxSockets: 5000,
+		},
 		Processing: config.Processing{Workers: runtime.GOMAXPROCS(0), Sandbox: "best-effort"},
 		Log:        config.Log{LogLevel: "info", LogFormat: "json"},
 	}

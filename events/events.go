@@ -54,6 +54,8 @@
 //	4008 slow, or no pong; reconnect with since
 //	4429 too many connections of this user
 //
+// If there are too many in all, the handshake is answered with 503.
+//
 // A connection that takes no bytes at all for 10 seconds is cut without a code.
 package events
 
@@ -108,6 +110,10 @@ type Options struct {
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer
 
+	// PerUser and Total are how many connections one user and all users may have; 0 is
+	// no limit.
+	PerUser, Total int
+
 	// Origins are the origins ("https://app.example.com") whose pages may
 	// connect, besides the server's own. They are compared exactly.
 	Origins []string
@@ -129,7 +135,8 @@ type limits struct {
 	window     int // bytes that may be under way without the peer having shown that it reads
 	page       int // milestones per read of the store
 	ticks      int // (recording, type) pairs of which a connection keeps the latest tick
-	perUser    int // connections
+	perUser    int // connections of a user; 0 is no limit
+	total      int // connections of all users, and of nobody yet; 0 is no limit
 	readers    int // reads of the store at the same time, of all connections
 	message    int64
 	recordings int // in one subscribe message
@@ -159,7 +166,6 @@ func defaultLimits() limits {
 		window:     64 << 10,
 		page:       256,
 		ticks:      256,
-		perUser:    20,
 		readers:    8,
 		message:    64 << 10,
 		recordings: 1000,

@@ -24,11 +24,12 @@ type session struct {
 
 // ServeHTTP opens a WebSocket and serves it until either side closes it.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !h.enter() {
-		refuse(w, http.StatusServiceUnavailable, recording.Errorf(recording.CodeUnavailable, "The server is shutting down; try again."))
+	if err := h.enter(); err != nil {
+		w.Header().Set("Retry-After", "5")
+		refuse(w, http.StatusServiceUnavailable, err)
 		return
 	}
-	defer h.open.Done()
+	defer h.exit()
 	if status, err := h.checkRequest(r); err != nil {
 		refuse(w, status, err)
 		return

@@ -31,13 +31,16 @@ type Hub struct {
 	mu     sync.Mutex
 	closed bool
 	open   sync.WaitGroup // requests that are being served
+	count  int            // of them
 	conns  map[uuid.UUID]map[*conn]struct{}
 }
 
 // New makes a Hub. It serves connections at once, but hears of news only while
 // Run runs.
 func New(o Options) *Hub {
-	return newHub(o, defaultLimits())
+	l := defaultLimits()
+	l.perUser, l.total = o.PerUser, o.Total
+	return newHub(o, l)
 }
 
 func newHub(o Options, l limits) *Hub {
@@ -116,22 +119,35 @@ func (h *Hub) wakeAll() {
 	}
 }
 
-// enter counts a request in; false means that the hub is closed.
-func (h *Hub) enter() bool {
+// enter counts a request in, unless the hub is closed or full.
+func (h *Hub) enter() *recording.Error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed {
-		return false
+	switch {
+	case h.closed:
+		return recording.Errorf(recording.CodeUnavailable, "The server is shutting down; try again.")
+	case h.limits.total > 0 && h.count >= h.limits.total:
+		h.metrics.drops.WithLabelValues("full").Inc()
+		return recording.Errorf(recording.CodeUnavailable, "As many WebSockets are open as there may be; try again later.")
 	}
+	h.count++
 	h.open.Add(1)
-	return true
+	return nil
+}
+
+// exit counts it out.
+func (h *Hub) exit() {
+	h.mu.Lock()
+	h.count--
+	h.mu.Unlock()
+	h.open.Done()
 }
 
 // join adds an authenticated connection; false means that its user has too many.
 func (h *Hub) join(c *conn) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.conns[c.owner]) >= h.limits.perUser {
+	if h.limits.perUser > 0 && len(h.conns[c.owner]) >= h.limits.perUser {
 		return false
 	}
 	if h.conns[c.owner] == nil {

@@ -32,6 +32,7 @@ type Janitor struct {
 type JanitorResult struct {
 	ExpiredUploads int
 	Requeued       int // jobs that were missing
+	Recounted      int // users whose usage was counted wrong
 	Objects        int // deleted orphans
 	Parts          int // deleted orphans: uploads whose parts belong to nobody
 	Multiparts     int // aborted orphans: unfinished multipart uploads
@@ -77,15 +78,20 @@ func (j *Janitor) Sweep(ctx context.Context) (JanitorResult, error) {
 	if res.Requeued, err = j.catalog.RequeuePurges(ctx); err != nil {
 		err = fmt.Errorf("look for missing purges: %w", err)
 	}
+	recounted, countErr := j.catalog.RecountUsage(ctx)
+	if res.Recounted = recounted; countErr != nil {
+		err = errors.Join(err, fmt.Errorf("count what users have: %w", countErr))
+	}
 	if sweepErr := j.sweep(ctx, &res); sweepErr != nil {
 		err = errors.Join(err, fmt.Errorf("look through the storage: %w", sweepErr))
 	}
 	level := slog.LevelInfo
-	if res.Unknown > 0 {
+	if res.Unknown > 0 || res.Recounted > 0 {
 		level = slog.LevelWarn
 	}
 	j.log.Log(ctx, level, "storage swept", slog.Int("requeued", res.Requeued), slog.Int("objects", res.Objects), slog.Int("parts", res.Parts),
-		slog.Int("multiparts", res.Multiparts), slog.Int("temps", res.Temps), slog.Int("unknown", res.Unknown))
+		slog.Int("multiparts", res.Multiparts), slog.Int("temps", res.Temps), slog.Int("unknown", res.Unknown),
+		slog.Int("recounted", res.Recounted))
 	return res, err
 }
 

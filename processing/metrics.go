@@ -25,6 +25,7 @@ type metrics struct {
 	rescued        prometheus.Counter
 	requeued       prometheus.Counter
 	swept          *prometheus.CounterVec // by kind
+	refused        func(recording.LimitName)
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {

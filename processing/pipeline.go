@@ -43,6 +43,9 @@ func (p *pipeline) work(ctx context.Context, job recording.StageJob) error {
 	if w.Recording.Stage != job.Stage || state != recording.StateReceived && state != recording.StateProcessing {
 		return nil
 	}
+	if err := p.mayDecode(ctx, job, w); err != nil {
+		return err
+	}
 	failpoint.Hit("stage." + string(job.Stage) + ".before")
 	start := time.Now()
 	res, err := p.run(ctx, st, w)
@@ -57,6 +60,33 @@ func (p *pipeline) work(ctx context.Context, job recording.StageJob) error {
 		failpoint.Hit("stage." + string(job.Stage) + ".recorded")
 	}
 	return err
+}
+
+// delayed says that a stage waits because its owner has reached a limit.
+type delayed struct{ until time.Time }
+
+func (d *delayed) Error() string { return "the owner's limit is reached until " + d.until.String() }
+
+// mayDecode returns a delayed if a stage would decode more of its owner's audio than
+// may be in a day. Nothing is refused for that: the recording's bytes are safe, and
+// its turn comes. What is being decoded at this moment isn't counted yet, so a day may
+// have a little more.
+func (p *pipeline) mayDecode(ctx context.Context, job recording.StageJob, w recording.Work) error {
+	if job.Stage != recording.StageTranscode {
+		return nil
+	}
+	from, err := p.catalog.MayDecode(ctx, w.Recording.OwnerID)
+	if err != nil {
+		return fmt.Errorf("ask for the owner's limit: %w", err)
+	}
+	if from == nil {
+		return nil
+	}
+	p.metrics.refused(recording.LimitDailyDecoded)
+	if err := p.catalog.DelayStage(ctx, job.RecordingID, job.Stage, *from); err != nil {
+		return fmt.Errorf("delay the stage: %w", err)
+	}
+	return &delayed{*from}
 }
 
 // find returns a stage and the name of the one after it.
@@ -103,6 +133,9 @@ func (p *pipeline) settle(ctx context.Context, job recording.StageJob, err error
 		return outcomeDone, nil
 	case errors.As(err, &rejection):
 		log.InfoContext(ctx, "recording rejected", slog.String("reason", string(rejection.Reason)))
+		if err := p.catalog.CountDecoded(ctx, job.RecordingID, job.Stage, rejection.Decoded); err != nil {
+			return outcomeError, fmt.Errorf("count what was decoded: %w", err)
+		}
 		if err := p.catalog.RejectRecording(ctx, job.RecordingID, job.Stage, rejection.Reason, rejection.Detail); err != nil {
 			return outcomeError, fmt.Errorf("record the rejection: %w", err)
 		}

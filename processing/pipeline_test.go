@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
 
 	"reprise/recording"
 )
@@ -22,6 +24,7 @@ type notes struct {
 	Catalog
 	work   recording.Work
 	broken bool
+	wait   *time.Time // when more may be decoded
 	list   []string
 }
 
@@ -42,6 +45,19 @@ func (n *notes) note(s string) error {
 
 func (n *notes) CompleteStage(_ context.Context, _ uuid.UUID, stage recording.Stage, res recording.StageResult) error {
 	return n.note("completed " + string(stage) + ", next " + string(res.Next))
+}
+
+func (n *notes) MayDecode(context.Context, uuid.UUID) (*time.Time, error) { return n.wait, nil }
+
+func (n *notes) DelayStage(_ context.Context, _ uuid.UUID, stage recording.Stage, until time.Time) error {
+	return n.note("delayed " + string(stage) + " until " + until.String())
+}
+
+func (n *notes) CountDecoded(_ context.Context, _ uuid.UUID, _ recording.Stage, decoded time.Duration) error {
+	if decoded == 0 {
+		return nil
+	}
+	return n.note("counted " + decoded.String())
 }
 
 func (n *notes) RejectRecording(_ context.Context, _ uuid.UUID, _ recording.Stage, reason recording.Reason, _ string) error {
@@ -82,6 +98,7 @@ func TestHowAStageEnds(t *testing.T) {
 	}{
 		{name: "done", do: returns(nil), want: []string{"completed probe, next transcode"}},
 		{name: "not recorded", do: returns(nil), broken: true, wantErr: true},
+		{name: "rejected after decoding", do: returns(&recording.Rejection{Reason: recording.ReasonTooLong, Decoded: time.Hour}), want: []string{"counted 1h0m0s", "rejected too_long"}},
 		{name: "rejected", do: returns(&recording.Rejection{Reason: recording.ReasonTooLong, Detail: "x"}), want: []string{"rejected too_long"}},
 		{name: "rejection not recorded", do: returns(&recording.Rejection{Reason: recording.ReasonTooLong}), broken: true, wantErr: true},
 		{name: "for good", do: returns(lost(errors.New("x"))), want: []string{"failed storage_error"}},
@@ -131,6 +148,7 @@ func newTestPipeline(t *testing.T, c Catalog, stages ...stage) *pipeline {
 	if err != nil {
 		t.Fatal(err)
 	}
+	m.refused = func(recording.LimitName) {}
 	return &pipeline{catalog: c, stages: stages, dir: dir, metrics: m, log: slog.New(slog.DiscardHandler)}
 }
 
@@ -152,5 +170,36 @@ func TestOutages(t *testing.T) {
 		if got := isOutage(tt.err); got != tt.want {
 			t.Errorf("%s: %v", name, got)
 		}
+	}
+}
+
+// TestDailyLimitDelays: a recording whose owner's day is full waits, and nothing of it
+// runs or fails.
+func TestDailyLimitDelays(t *testing.T) {
+	t.Parallel()
+	id, until := uuid.New(), time.Date(2026, 5, 2, 0, 0, 0, 0, time.UTC)
+	n := &notes{wait: &until, work: recording.Work{Recording: recording.Recording{ID: id, State: recording.StateProcessing, Stage: recording.StageTranscode}}}
+	ran := false
+	p := newTestPipeline(t, n, step{recording.StageTranscode, func(context.Context, string) error { ran = true; return nil }})
+	var refused []recording.LimitName
+	p.metrics.refused = func(name recording.LimitName) { refused = append(refused, name) }
+	w := &stageWorker{pipeline: p}
+	job := &river.Job[recording.StageJob]{
+		JobRow: &rivertype.JobRow{Attempt: 3, MaxAttempts: 3},
+		Args:   recording.StageJob{RecordingID: id, Stage: recording.StageTranscode},
+	}
+	var snooze *river.JobSnoozeError
+	if err := w.Work(t.Context(), job); !errors.As(err, &snooze) || snooze.Duration > delayRetry+time.Minute {
+		t.Errorf("got %v, want a snooze of an hour at the most", err)
+	}
+	if ran {
+		t.Error("the stage ran")
+	}
+	want := []string{"delayed transcode until 2026-05-02 00:00:00 +0000 UTC"}
+	if diff := cmp.Diff(want, n.list); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]recording.LimitName{recording.LimitDailyDecoded}, refused); diff != "" {
+		t.Error(diff)
 	}
 }

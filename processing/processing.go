@@ -45,6 +45,13 @@ type Catalog interface {
 	RejectRecording(ctx context.Context, recordingID uuid.UUID, stage recording.Stage, reason recording.Reason, detail string) error
 	FailRecording(ctx context.Context, recordingID uuid.UUID, stage recording.Stage, reason recording.Reason, detail string) error
 
+	// MayDecode returns when more audio of this user may be decoded, nil for now.
+	// DelayStage tells the owner of a recording that its stage waits for that, and
+	// CountDecoded counts what was decoded for a rejection.
+	MayDecode(ctx context.Context, owner uuid.UUID) (from *time.Time, err error)
+	DelayStage(ctx context.Context, recordingID uuid.UUID, stage recording.Stage, until time.Time) error
+	CountDecoded(ctx context.Context, recordingID uuid.UUID, stage recording.Stage, decoded time.Duration) error
+
 	// HoldWorkerLock makes it known that the worker clientID lives, until release
 	// or the end of this process.
 	HoldWorkerLock(ctx context.Context, clientID string) (release func(), err error)
@@ -70,6 +77,9 @@ type Catalog interface {
 	// no job is there for, and return how many those were.
 	RequeueStages(ctx context.Context) (int, error)
 	RequeuePurges(ctx context.Context) (int, error)
+	// RecountUsage corrects what is counted wrong of what users have, and returns for
+	// how many it was.
+	RecountUsage(ctx context.Context) (int, error)
 }
 
 // Objects is what processing asks of the storage; storage.Store says what the

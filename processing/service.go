@@ -20,6 +20,7 @@ import (
 
 	"reprise/processing/ffmpeg"
 	"reprise/processing/sandbox"
+	"reprise/recording"
 )
 
 const (
@@ -57,6 +58,8 @@ type Options struct {
 	Log             *slog.Logger
 	// Metrics is where the metrics are registered; nil means nowhere.
 	Metrics prometheus.Registerer
+	// Refused is called with the limit that a stage waits for; nil means nobody.
+	Refused func(recording.LimitName)
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 }
@@ -112,6 +115,9 @@ func New(o Options) (*Service, error) {
 	s := &Service{o: o, tools: tools, clientID: "reprise-" + uuid.NewString(), log: o.Log.With(slog.String("component", "processing"))}
 	if s.metrics, err = newMetrics(o.Metrics); err != nil {
 		return nil, fmt.Errorf("processing: register metrics: %w", err)
+	}
+	if s.metrics.refused = o.Refused; o.Refused == nil {
+		s.metrics.refused = func(recording.LimitName) {}
 	}
 	s.pipeline = &pipeline{
 		catalog: o.Catalog,

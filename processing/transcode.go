@@ -63,7 +63,7 @@ func (s *transcodeStage) run(ctx context.Context, w recording.Work, dir string) 
 
 	media := info.Media
 	media.DurationMs = res.Duration.Milliseconds()
-	result := recording.StageResult{Media: &media, Loudness: &res.Loudness, Silences: res.Silences}
+	result := recording.StageResult{Media: &media, Loudness: &res.Loudness, Silences: res.Silences, Decoded: res.Duration}
 	if result.Silences == nil {
 		result.Silences = []recording.Silence{} // none, not unknown
 	}

@@ -3,6 +3,7 @@ package processing
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"syscall"
 	"time"
 
@@ -28,6 +29,8 @@ const (
 	giveUpRetry = 10 * time.Second
 	// outageRetry is the longest pause before a stage is tried again.
 	outageRetry = 30 * time.Second
+	// delayRetry is the longest pause of a stage whose owner has reached a limit.
+	delayRetry = time.Hour
 )
 
 // stageWorker runs the jobs of stages.
@@ -50,9 +53,13 @@ func (w *stageWorker) Work(ctx context.Context, job *river.Job[recording.StageJo
 		w.pipeline.metrics.retries.WithLabelValues(string(job.Args.Stage)).Inc()
 	}
 	err := w.pipeline.work(ctx, job.Args)
+	var late *delayed
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &late):
+		// Not until then: an operator may raise the limit.
+		return river.JobSnooze(max(0, min(delayRetry, time.Until(late.until))) + rand.N(time.Minute)) // not all at once
 	case stopping(ctx):
 		return river.JobSnooze(0) // an attempt cut short by a stop does not count
 	case isOutage(err):

@@ -10,37 +10,42 @@ type Code string
 
 // The error codes. The map from code to HTTP status is in package api.
 const (
-	CodeInvalidRequest   Code = "invalid_request"      // malformed parameters or body
-	CodeInvalidMetadata  Code = "invalid_metadata"     // Upload-Metadata is malformed
-	CodeUnauthenticated  Code = "unauthenticated"      // no token, or one that is not valid (any more)
-	CodeForbidden        Code = "forbidden"            // known, but not allowed
-	CodeAccountDisabled  Code = "account_disabled"     // known, and shut out until an operator or the identity provider says otherwise
-	CodeNotFound         Code = "not_found"            // does not exist, or belongs to somebody else
-	CodeMethodNotAllowed Code = "method_not_allowed"   // the resource has no such method
-	CodeConflict         Code = "conflict"             // the state it is in does not allow this
-	CodeOffsetMismatch   Code = "offset_mismatch"      // Upload-Offset is not the upload's offset
-	CodeTakenOver        Code = "upload_taken_over"    // another request has taken the upload over
-	CodeChecksum         Code = "checksum_mismatch"    // a request's bytes are not those that its checksum is of
-	CodeClientIDConflict Code = "client_id_conflict"   // this clientId names an upload of another length
-	CodeUploadGone       Code = "upload_gone"          // terminated or expired
-	CodeProtocolVersion  Code = "unsupported_version"  // Tus-Resumable is missing or not 1.0.0
-	CodeTooLarge         Code = "too_large"            // more bytes than allowed or declared
-	CodeContentType      Code = "invalid_content_type" // not the Content-Type this request needs
-	CodeUnsupportedType  Code = "unsupported_type"     // the declared filetype is not audio
-	CodeNotAudio         Code = "not_audio"            // the bytes are not audio
-	CodeRangeInvalid     Code = "invalid_range"        // the Range can't be satisfied
-	CodeTimeout          Code = "timeout"              // the client sent nothing for too long
-	CodeInternal         Code = "internal"             // our fault
-	CodeUnavailable      Code = "unavailable"          // a part of the server can't be reached now; try again
-	CodeStorageFull      Code = "storage_full"         // no room left
+	CodeInvalidRequest   Code = "invalid_request"        // malformed parameters or body
+	CodeInvalidMetadata  Code = "invalid_metadata"       // Upload-Metadata is malformed
+	CodeUnauthenticated  Code = "unauthenticated"        // no token, or one that is not valid (any more)
+	CodeForbidden        Code = "forbidden"              // known, but not allowed
+	CodeAccountDisabled  Code = "account_disabled"       // known, and shut out until an operator or the identity provider says otherwise
+	CodeNotFound         Code = "not_found"              // does not exist, or belongs to somebody else
+	CodeMethodNotAllowed Code = "method_not_allowed"     // the resource has no such method
+	CodeConflict         Code = "conflict"               // the state it is in does not allow this
+	CodeOffsetMismatch   Code = "offset_mismatch"        // Upload-Offset is not the upload's offset
+	CodeTakenOver        Code = "upload_taken_over"      // another request has taken the upload over
+	CodeChecksum         Code = "checksum_mismatch"      // a request's bytes are not those that its checksum is of
+	CodeClientIDConflict Code = "client_id_conflict"     // this clientId names an upload of another length
+	CodeUploadGone       Code = "upload_gone"            // terminated or expired
+	CodeProtocolVersion  Code = "unsupported_version"    // Tus-Resumable is missing or not 1.0.0
+	CodeTooLarge         Code = "too_large"              // more bytes than allowed or declared
+	CodeContentType      Code = "invalid_content_type"   // not the Content-Type this request needs
+	CodeUnsupportedType  Code = "unsupported_type"       // the declared filetype is not audio
+	CodeNotAudio         Code = "not_audio"              // the bytes are not audio
+	CodeRangeInvalid     Code = "invalid_range"          // the Range can't be satisfied
+	CodeTimeout          Code = "timeout"                // the client sent nothing for too long
+	CodeRateLimited      Code = "rate_limited"           // too many requests in a short time
+	CodeTooManyUploads   Code = "too_many_uploads"       // as many uploads at once, or unfinished ones, as a user may have
+	CodeDailyQuota       Code = "daily_quota_exceeded"   // as much as a user may send in a day
+	CodeStorageQuota     Code = "storage_quota_exceeded" // as much as a user may store
+	CodeInternal         Code = "internal"               // our fault
+	CodeUnavailable      Code = "unavailable"            // a part of the server can't be reached now; try again
+	CodeStorageFull      Code = "storage_full"           // no room left
 )
 
 // Error is an error that a client may see: Message is for people and holds no
-// internals. Err, if set, is for the log only.
+// internals. Err, if set, is for the log only. Exceeded is set if a limit is why.
 type Error struct {
-	Code    Code
-	Message string
-	Err     error
+	Code     Code
+	Message  string
+	Err      error
+	Exceeded *Exceeded
 }
 
 // Errorf makes an Error; format and args become Message.

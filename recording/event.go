@@ -17,6 +17,7 @@ const (
 	EventUploadReceived    EventType = "upload.received"      // data: sizeBytes, sha256 (absent for joined uploads)
 	EventUploadExpired     EventType = "upload.expired"       // nothing came for too long
 	EventStageCompleted    EventType = "processing.completed" // data: stage
+	EventProcessingDelayed EventType = "processing.delayed"   // data: stage, until, detail; a day's limit is reached
 	EventRecordingReady    EventType = "recording.ready"      // data: durationMs
 	EventRecordingRejected EventType = "recording.rejected"   // data: reason, detail
 	EventRecordingFailed   EventType = "recording.failed"     // data: reason, detail

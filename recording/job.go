@@ -1,6 +1,10 @@
 package recording
 
-import "github.com/google/uuid"
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
 
 // Stage names a step of processing.
 type Stage string
@@ -63,4 +67,5 @@ type StageResult struct {
 	Loudness  *Loudness
 	Silences  []Silence
 	Artifacts []Artifact
+	Decoded   time.Duration // audio that was decoded for it, which its owner's limit is for
 }

@@ -67,7 +67,7 @@ type Recording struct {
 	OwnerID uuid.UUID
 	State   State
 	Reason  Reason // set when State is StateRejected or StateFailed
-	Detail  string // one English sentence for people, goes with Reason
+	Detail  string // one English sentence for people, goes with Reason, or says what processing waits for
 
 	Stage Stage // the stage to do next; "" before the upload is complete and after the last stage
 

@@ -170,6 +170,7 @@ type StopWriters struct {
 // with it, in one transaction.
 type Chunk struct {
 	UploadID   uuid.UUID
+	OwnerID    uuid.UUID
 	Epoch      int64 // of the writer; the commit is refused if the ledger's is higher
 	From, To   int64 // the offset moves from From to To
 	HashState  []byte
@@ -177,6 +178,7 @@ type Chunk struct {
 	Parts      []Part // parts that are new or have grown
 	Dropped    []int  // numbers of parts that Parts replace
 	CloseWrite bool   // the writer has ended: nothing more will be appended under this epoch
+	Growing    bool   // the length is not known, so its owner's limits are checked with each chunk
 	ExpiresAt  time.Time
 
 	MultipartID string // "" leaves it as it is

@@ -1,12 +1,14 @@
 package upload
 
 import (
+	"cmp"
 	"context"
 	"encoding"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/tus/tusd/v2/pkg/handler"
@@ -47,6 +49,9 @@ func (u *upload) WriteChunk(ctx context.Context, offset int64, src io.Reader) (i
 		return 0, u.req.fail(err)
 	}
 	defer a.close()
+	if err := a.findRoom(ctx); err != nil {
+		return 0, u.req.fail(err)
+	}
 	err = a.copy(ctx, src)
 	u.req.body.end()
 	if cause := u.req.body.interrupted(); cause != nil && err == nil && !u.row.Complete() {
@@ -88,6 +93,8 @@ type appender struct {
 	head       []byte               // the first bytes, while their format is not decided
 	sniffing   bool
 	lastCommit time.Time
+	room       int64 // the offset up to which the owner may send; beyond it there is an error
+	beyond     error
 
 	// While a checksum is pending nothing is committed, and no verdict is passed on
 	// bytes that may be damaged.
@@ -106,7 +113,7 @@ func newAppender(u *upload) (*appender, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &appender{u: u, digest: digester{hash: digest}, at: u.row.Offset, lastCommit: u.s.o.Now(), check: u.req.check}
+	a := &appender{u: u, digest: digester{hash: digest}, at: u.row.Offset, lastCommit: u.s.o.Now(), check: u.req.check, room: math.MaxInt64}
 	// Undecided as long as every byte so far is kept in Head.
 	a.sniffing = int64(len(u.row.Head)) == u.row.Offset && !u.row.Partial
 	a.head = u.row.Head
@@ -143,10 +150,16 @@ func (a *appender) copy(ctx context.Context, src io.Reader) error {
 			}
 			continue
 		}
+		full := int64(len(piece.bytes)) > a.room-a.at
+		if full {
+			piece.bytes = piece.bytes[:a.room-a.at]
+		}
 		if err := a.append(ctx, piece.bytes); err != nil {
 			return err
 		}
 		switch {
+		case full:
+			return cmp.Or(a.finish(ctx), a.beyond)
 		case errors.Is(piece.err, io.EOF):
 			return a.finish(ctx)
 		case piece.err != nil: // tusd's reader gives no other; it keeps the cause to itself
@@ -325,6 +338,7 @@ func (a *appender) flush(ctx context.Context, flush func(recording.PartWriter, c
 	if err != nil {
 		return err
 	}
+	ch.OwnerID, ch.Growing = row.OwnerID, row.Length == nil
 	ch.UploadID, ch.Epoch, ch.From, ch.To = row.ID, row.Epoch, row.Offset, flushed.Offset
 	ch.HashState, ch.Head, ch.ExpiresAt = state, a.head, a.u.s.o.Now().Add(a.u.s.o.Expiry)
 	ch.Parts, ch.Dropped = flushed.Parts, flushed.Dropped

@@ -104,6 +104,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 			return s.join(r, req, c.final)
 		}
 	}
+	leave, err := s.enterBody(r, req)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	r.Body = req.body
 	r = r.WithContext(context.WithValue(r.Context(), requestKey{}, req))
 	r.URL.Path = path // what tusd takes the id from

@@ -46,7 +46,10 @@ type Ledger interface {
 	AddUploadTicket(ctx context.Context, id uuid.UUID, hash []byte) error
 	FindUploadByClientID(ctx context.Context, owner uuid.UUID, clientID string) (recording.Upload, error)
 	AcquireUpload(ctx context.Context, id uuid.UUID, claim recording.Claim) (u recording.Upload, acquired bool, err error)
+	// CommitChunk, of a Growing chunk, and DeclareLength refuse what is more than the
+	// owner may send or store. Room says how much that is now, and the error beyond it.
 	CommitChunk(ctx context.Context, ch recording.Chunk) error
+	Room(ctx context.Context, owner uuid.UUID) (bytes int64, beyond error, err error)
 	DeclareLength(ctx context.Context, id uuid.UUID, epoch, length int64, receipt *recording.Receipt) error
 	RefuseUpload(ctx context.Context, id uuid.UUID, epoch int64, reason recording.Reason, detail string) error
 	FailUpload(ctx context.Context, id uuid.UUID, epoch int64, reason recording.Reason, detail string) error
@@ -114,6 +117,9 @@ type Options struct {
 	MaxSizeBytes int64
 	// Expiry is how long an unfinished upload lives after its last commit.
 	Expiry time.Duration
+	// UploadsAtOnce is for how many uploads of a user bytes may come at the same time
+	// in this process; 0 is no limit.
+	UploadsAtOnce int
 	// ReadTimeout is how long a client may send nothing in the middle of a body;
 	// 0 means 60 seconds.
 	ReadTimeout time.Duration
@@ -131,6 +137,7 @@ type Server struct {
 	log     *slog.Logger
 	metrics *metrics
 	locks   *locks
+	running *running
 	buffers *buffers
 	tus     *handler.UnroutedHandler
 }
@@ -148,6 +155,7 @@ func New(o Options) (*Server, error) {
 		log:     o.Log.With(slog.String("component", "upload")),
 		metrics: newMetrics(o.Metrics),
 		locks:   newLocks(),
+		running: newRunning(o.UploadsAtOnce),
 		buffers: newBuffers(),
 	}
 	composer := handler.NewStoreComposer()

@@ -142,8 +142,8 @@ func (w *world) checkChain(p *phone) {
 	}
 }
 
-// checkRows wants as many rows as there were uploads, and milestones without a
-// gap: I3, I5.
+// checkRows wants as many rows as there were uploads, milestones without a gap, and
+// what users have counted as it is: I3, I5.
 func (w *world) checkRows(uploads int) {
 	w.t.Helper()
 	for _, table := range []string{"uploads WHERE NOT partial", "recordings"} {
@@ -155,6 +155,15 @@ func (w *world) checkRows(uploads int) {
 		GROUP BY u.id HAVING min(e.seq) <> 1 OR max(e.seq) <> count(*) OR max(e.seq) <> u.event_seq`)
 	if len(gaps) > 0 {
 		w.t.Errorf("I5: the milestones of %v have gaps", gaps)
+	}
+	wrong := list[string](w, `SELECT format('%s: %s open uploads, %s bytes', owner_id, open_uploads, stored_bytes) FROM usage
+		WHERE (open_uploads, stored_bytes) <> (SELECT coalesce(sum(usage_open(u)), 0), coalesce(sum(usage_stored(u)), 0)
+			FROM uploads u WHERE u.owner_id = usage.owner_id)`)
+	if len(wrong) > 0 {
+		w.t.Errorf("what users have is counted wrong: %v", wrong)
+	}
+	if n := query[int](w, `SELECT count(*) FROM usage`); n == 0 {
+		w.t.Error("nothing is counted of what users have")
 	}
 }
 

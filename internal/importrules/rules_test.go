@@ -45,6 +45,7 @@ func ours() map[string][]string {
 		"fsck":                {"recording"},
 		"graphsync":           {"recording", "migrations"},
 		"events":              {"recording", "auth"},
+		"limits":              {"recording", "auth"},
 		"api":                 {"recording", "auth"},
 		"web":                 {},
 		"migrations":          {},

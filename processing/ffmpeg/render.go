@@ -59,7 +59,11 @@ func (t *Tools) Render(ctx context.Context, path, dir string, info Info, progres
 
 	m, said := t.newMeter(info, progress), newReport()
 	m.alive = func() { watchdog.Reset(t.watchdog) }
-	m.tooLong = func() { cancel(errTooLong(t.limits)) }
+	m.tooLong = func() {
+		r := errTooLong(t.limits)
+		r.Decoded = m.duration()
+		cancel(r)
+	}
 	spec, err := t.renderSpec(path, dir, info.Media)
 	if err != nil {
 		return Result{}, err
@@ -151,6 +155,7 @@ func (t *Tools) judge(err error, o outcome, said *report) error {
 		return exitError("ffmpeg", err, said)
 	}
 	if r := o.reject(t.limits); r != nil {
+		r.Decoded = o.decoded
 		return r
 	}
 	return nil
