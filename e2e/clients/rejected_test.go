@@ -69,7 +69,7 @@ func rejections() []rejection {
 		{"too many channels", made("a.wav", "-f", "lavfi", "-t", "1", "-i", "anullsrc=r=48000:cl=hexadecagonal"), "unsupported_channels", verified, nil},
 		{"sample rate too low", short("a.wav", "-ar", "4000"), "unsupported_sample_rate", verified, nil},
 		{"sample rate too high", short("a.wav", "-ar", "384000"), "unsupported_sample_rate", verified, nil},
-		{"header that lies", lyingFLAC, "duration_mismatch", probed, nil},
+		{"header that lies", lyingFLAC, "duration_mismatch", verified, nil},
 		{"header only", func(t *testing.T) []byte { return made("a.flac", "-t", "1", "-i", speech)(t)[:42] }, "not_audio", verified, nil},
 	}
 }

@@ -25,6 +25,7 @@ type structure struct {
 	// those that are there; 0 if the format or its writer does not say.
 	declared, present int64
 	cut               bool // the file ends inside of an element
+	size              int64
 }
 
 // reject returns the rejection that the structure asks for, or nil.
@@ -72,6 +73,7 @@ func checkStructure(path string) (structure, error) {
 			s = w.mp4()
 		}
 	}
+	s.size = st.Size()
 	return s, w.err
 }
 
