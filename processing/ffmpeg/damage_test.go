@@ -68,6 +68,23 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
+// Where two sizes in the file agree that it was longer, it is cut off and no lie,
+// however little is left.
+func TestCutOffEarly(t *testing.T) {
+	t.Parallel()
+	tools := newTools(t, Options{})
+	for _, name := range []string{"wav", "rf64.wav", "front.m4a"} {
+		path := ""
+		if name == "rf64.wav" {
+			path = makeFile(t, name, speech, "-rf64", "always")
+		} else {
+			path = fileOf(t, name)
+		}
+		_, err := tools.Probe(t.Context(), cut(t, path, 0.05))
+		wantReason(t, err, recording.ReasonTruncated)
+	}
+}
+
 // A cut may leave so little that it is no known format at all, but it is never
 // accepted and never the server's fault.
 func TestTruncatedToAlmostNothing(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 //     less than that. A gap in the middle, as recorders leave when they pause,
 //     is not missing at the end.
 //   - A file that ends inside one of its own elements is cut off however little
-//     is missing.
+//     is missing, and however little is left.
 //   - A claim above the limit is believed before anything is decoded, which could
 //     take hours of work for nothing: the recording is too long by its own header.
 //     Only a claim that a file of this size can't hold in any codec is a lie.
