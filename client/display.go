@@ -43,7 +43,7 @@ func newDisplay(w io.Writer, jsonOut bool) *display {
 		d.bars = true
 		d.width = func() int {
 			columns, _, err := term.GetSize(int(f.Fd()))
-			if err != nil {
+			if err != nil || columns <= 0 { // some serial lines and containers say 0
 				return 80
 			}
 			return columns
