@@ -398,6 +398,9 @@ func TestNotAudio(t *testing.T) {
 			if a.status != http.StatusUnsupportedMediaType || a.code != "not_audio" {
 				t.Fatalf("got %d %s", a.status, a.body)
 			}
+			if at := a.header.Get("Upload-Expires"); at != "" {
+				t.Errorf("what has ended is said to expire %s", at)
+			}
 			if a := r.do(http.MethodHead, url, nil); a.status != http.StatusGone {
 				t.Errorf("HEAD afterwards: %d", a.status)
 			}
