@@ -290,6 +290,14 @@ func (b *interruptibleBody) discard(pool *buffers, limit int64, patience time.Du
 	}
 }
 
+// more reports whether a body of unknown length has a byte, which it takes. One that
+// says nothing for this long counts as one that has.
+func (b *interruptibleBody) more(patience time.Duration) bool {
+	_ = b.control.SetReadDeadline(time.Now().Add(patience))
+	n, err := io.ReadFull(b, make([]byte, 1))
+	return n > 0 || err != io.EOF
+}
+
 // end says that nobody reads any more, and returns why it was ended from outside
 // before, nil if it was not.
 func (b *interruptibleBody) end() *recording.Error {
