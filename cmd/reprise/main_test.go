@@ -200,6 +200,33 @@ func TestUpload(t *testing.T) {
 	}
 }
 
+// A flag wins over the environment, also where they give the token in two ways.
+func TestUploadToken(t *testing.T) {
+	t.Parallel()
+	both := []string{"REPRISE_TOKEN=of-environment", "REPRISE_TOKEN_FILE=file-of-environment"}
+	for name, tt := range map[string]struct {
+		environ, args []string
+		token, file   string
+	}{
+		"flag for a file":  {both[:1], []string{"--token-file=file"}, "", "file"},
+		"flag for a token": {both[1:], []string{"--token=token"}, "token", ""},
+		"both flags":       {nil, []string{"--token=token", "--token-file=file"}, "token", "file"}, // which the client refuses
+		"both variables":   {both, nil, "of-environment", "file-of-environment"},
+		"neither flag":     {both[:1], nil, "of-environment", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var c calls
+			if code, _, stderr := reprise(t.Context(), &c, tt.environ, append([]string{"upload", "a.wav"}, tt.args...)...); code != 0 {
+				t.Fatalf("exit code %d: %s", code, stderr)
+			}
+			if c.upload.Token != tt.token || c.upload.TokenFile != tt.file {
+				t.Errorf("token %q, file %q; want %q, %q", c.upload.Token, c.upload.TokenFile, tt.token, tt.file)
+			}
+		})
+	}
+}
+
 func TestFsck(t *testing.T) {
 	t.Parallel()
 	environ := serveEnviron("REPRISE_DELETED_RETENTION=1h")
