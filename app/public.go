@@ -48,7 +48,7 @@ func (s *server) servePublic(context.Context) error {
 	mux.Handle("GET /v1/events", s.hub)
 	mux.Handle("/", web.Handler())
 
-	handler := api.Instrument(crossOrigin(cfg.AllowedOrigins, s.auth.Middleware(mux)), api.InstrumentOptions{
+	handler := api.Instrument(crossOrigin(cfg.AllowedOrigins, uploads.Announce(s.auth.Middleware(mux))), api.InstrumentOptions{
 		Router: mux, Registerer: s.registry, Problems: s.problems, Logger: s.o.Log, Now: time.Now,
 	})
 	// Slow phones need minutes for a body, so there's no limit on reading one:

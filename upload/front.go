@@ -52,6 +52,21 @@ func requestFrom(ctx context.Context) *request {
 	return ctx.Value(requestKey{}).(*request)
 }
 
+// Announce names the protocol in every answer below the server's path, as tus 1.0
+// wants it: also in those that next gives before the server sees the request, such
+// as the authentication's.
+func (s *Server) Announce(next http.Handler) http.Handler {
+	root := strings.TrimSuffix(s.o.BasePath, "/")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if rest, below := strings.CutPrefix(r.URL.Path, root); below && (rest == "" || rest[0] == '/') {
+			if draft, _ := draftOf(r); draft == nil { // what is wrong with one is the server's to say
+				w.Header().Set("Tus-Resumable", "1.0.0")
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // ServeHTTP answers a tus request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := s.serve(w, r); err != nil {
