@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"reprise/client"
@@ -45,6 +46,19 @@ func (uploadCommand) Help() string {
     reprise upload --wait --json talk.m4a | jq .recordingId
 
 Exit codes: 0 every file is uploaded (with --wait: playable); 1 the flags make no sense; 2 a file failed or was rejected; 3 the server can't be reached; 4 the token is missing, not valid or not allowed to do this; 130 it was interrupted, and the same command resumes.`
+}
+
+// AfterApply refuses what the client would take for no wish at all.
+func (c *uploadCommand) AfterApply() error {
+	switch {
+	case c.Parallel == 0:
+		return errors.New("--parallel must be at least 1")
+	case c.Chunk == 0:
+		return errors.New("--chunk must be at least 1 byte")
+	case c.RetryFor == 0:
+		return errors.New("--retry-for must be longer than 0s")
+	}
+	return nil
 }
 
 // preferFlag lets the flag for a token win over the environment's other way to
