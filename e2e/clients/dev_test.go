@@ -336,6 +336,11 @@ func testDevFullDiskAtStart(t *testing.T, program string) {
 	for _, megabytes := range []int{1, 12, 30} {
 		startDev(t, program, smallDisk(t, megabytes)).complains("disk", "free some")
 	}
+	disk := smallDisk(t, 1) // not even for the key
+	if err := os.WriteFile(filepath.Join(disk, "filler"), make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	startDev(t, program, disk).complains("no room left on the disk of "+filepath.Join(disk, ".reprise"), "free some")
 }
 
 // testDevDiskFillsUp uses up what is left of the disk while it runs. Clients and
