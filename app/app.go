@@ -79,13 +79,13 @@ func (l listeners) close() {
 }
 
 func listen(o Options) (l listeners, err error) {
-	if l.admin, err = bind(o.Config.AdminAddr, "REPRISE_ADMIN_ADDR"); err != nil {
+	if l.admin, err = bind(o.Config.AdminAddr, "--admin-addr or REPRISE_ADMIN_ADDR"); err != nil {
 		return l, err
 	}
 	if !o.API {
 		return l, nil
 	}
-	if l.public, err = bind(o.Config.Addr, "REPRISE_ADDR"); err != nil {
+	if l.public, err = bind(o.Config.Addr, "--addr or REPRISE_ADDR"); err != nil {
 		l.admin.Close()
 	}
 	return l, err

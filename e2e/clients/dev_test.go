@@ -267,7 +267,7 @@ func testDevPortInUse(t *testing.T, program string) {
 	for _, flag := range []string{"--addr", "--admin-addr"} {
 		p := startDev(t, program, t.TempDir(), flag, l.Addr().String())
 		setting := "REPRISE_" + strings.ToUpper(strings.ReplaceAll(flag[2:], "-", "_"))
-		p.complains(l.Addr().String()+" is in use", setting)
+		p.complains(l.Addr().String()+" is in use", "with "+flag+" or "+setting)
 		if _, err := os.Stat(filepath.Join(p.dir, ".reprise", "postgres")); !os.IsNotExist(err) {
 			t.Errorf("a database was made all the same: %v", err)
 		}
