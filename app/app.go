@@ -205,7 +205,7 @@ func (s *server) openDatabase(ctx context.Context) (err error) {
 		return err
 	}
 	s.life.onStop("database pool", func(context.Context) error { s.pool.Close(); return nil })
-	if err := catalog.CheckMigrated(ctx, s.pool); err != nil {
+	if err := catalog.CheckMigrated(ctx, s.pool, s.o.Log); err != nil {
 		return err
 	}
 	s.catalog, err = catalog.New(catalog.Options{Pool: s.pool, DeletedRetention: s.o.Config.DeletedRetention})
