@@ -180,7 +180,7 @@ func TestDurationLimits(t *testing.T) {
 func TestTooLongByItsHeader(t *testing.T) {
 	t.Parallel()
 	tools := newTools(t, Options{Limits: Limits{MaxDuration: time.Minute}})
-	silence := []string{"-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono:d=600"}
+	silence := []string{"-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono:d=100"}
 	for name, args := range map[string][]string{
 		"silence.flac": {"-frame_size", "65535"}, "silence.m4a": {"-b:a", "8k"}, "silence.mp3": nil, "silence.webm": {"-b:a", "6k"}, "silence.wav": nil,
 	} {
