@@ -40,7 +40,7 @@ func TestEveryRouteNeedsAPrincipal(t *testing.T) {
 	s := newServer(t)
 	for _, req := range routes(s.add(alice).ID.String()) {
 		w := s.do(req)
-		if got := w.Header()["Www-Authenticate"]; w.Code != http.StatusUnauthorized || !cmp.Equal(got, []string{"Bearer"}) {
+		if got := w.Header()["Www-Authenticate"]; w.Code != http.StatusUnauthorized || !cmp.Equal(got, []string{`Bearer realm="reprise"`}) {
 			t.Errorf("%s %s: status %d, WWW-Authenticate %q", req.method, req.path, w.Code, got)
 		}
 	}

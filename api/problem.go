@@ -124,7 +124,7 @@ func (p *Problem) GetHeaders() http.Header {
 	h := http.Header{}
 	switch p.Status {
 	case http.StatusUnauthorized:
-		h.Set("WWW-Authenticate", "Bearer") // RFC 9110, 15.5.2: a 401 must have one
+		h.Set("WWW-Authenticate", `Bearer realm="reprise"`) // RFC 9110, 15.5.2: a 401 must have one
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		h.Set("Retry-After", retryAfterSeconds)
 	}

@@ -79,7 +79,7 @@ func TestWriteIsExact(t *testing.T) {
 		{
 			name: "unauthenticated", err: recording.Errorf(recording.CodeUnauthenticated, "No token."),
 			want:   `{"type":"/docs#unauthenticated","title":"Not authenticated","status":401,"detail":"No token.","code":"unauthenticated"}`,
-			header: map[string]string{"WWW-Authenticate": "Bearer"},
+			header: map[string]string{"WWW-Authenticate": `Bearer realm="reprise"`},
 		},
 		{
 			name: "unavailable", err: recording.Wrap(recording.CodeUnavailable, errors.New("hunter2"), "Try again."),

@@ -90,13 +90,13 @@ func (l listeners) close() {
 }
 
 func listen(o Options) (l listeners, err error) {
-	if l.admin, err = bind(o.Config.AdminAddr, "REPRISE_ADMIN_ADDR"); err != nil {
+	if l.admin, err = bind(o.Config.AdminAddr, "--admin-addr or REPRISE_ADMIN_ADDR"); err != nil {
 		return l, err
 	}
 	if !o.API {
 		return l, nil
 	}
-	if l.public, err = bind(o.Config.Addr, "REPRISE_ADDR"); err != nil {
+	if l.public, err = bind(o.Config.Addr, "--addr or REPRISE_ADDR"); err != nil {
 		l.admin.Close()
 	}
 	return l, err
@@ -219,7 +219,7 @@ func (s *server) openDatabase(ctx context.Context) (err error) {
 		return err
 	}
 	s.life.onStop("database pool", func(context.Context) error { s.pool.Close(); return nil })
-	if err := catalog.CheckMigrated(ctx, s.pool); err != nil {
+	if err := catalog.CheckMigrated(ctx, s.pool, s.o.Log); err != nil {
 		return err
 	}
 	s.catalog, err = catalog.New(catalog.Options{Pool: s.pool, DeletedRetention: s.o.Config.DeletedRetention, Limits: userLimits(s.o.Config.Quotas)})

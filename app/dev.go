@@ -98,6 +98,9 @@ func Dev(ctx context.Context, o DevOptions) (err error) {
 func startDev(ctx context.Context, o DevOptions, dir string) (cluster *pgcluster.Cluster, cfg config.Config, err error) {
 	cfg = o.Config
 	key, err := auth.LoadOrCreateDevKey(filepath.Join(dir, devKeyFile))
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, fs.ErrPermission) {
+		err = explainDir(dir, err)
+	}
 	if err != nil {
 		return nil, cfg, err
 	}

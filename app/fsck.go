@@ -40,7 +40,7 @@ func Fsck(ctx context.Context, o FsckOptions) (problems int, err error) {
 		return 0, err
 	}
 	defer pool.Close()
-	if err := catalog.CheckMigrated(ctx, pool); err != nil {
+	if err := catalog.CheckMigrated(ctx, pool, o.Log); err != nil {
 		return 0, err
 	}
 	ledger, err := catalog.New(catalog.Options{Pool: pool, DeletedRetention: o.Config.DeletedRetention})

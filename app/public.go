@@ -53,7 +53,7 @@ func (s *server) servePublic(context.Context) error {
 	mux.Handle("/", web.Handler())
 	s.routes = mux.patterns
 
-	handler := api.Instrument(api.SecureHeaders(s.limit(mux)), api.InstrumentOptions{
+	handler := api.Instrument(api.SecureHeaders(uploads.Announce(s.limit(mux))), api.InstrumentOptions{
 		Router: mux, Registerer: s.registry, Problems: s.problems, Logger: s.o.Log, Now: time.Now,
 	})
 	s.serveHTTP("public listener", s.limitConnections(), &http.Server{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -39,7 +40,7 @@ func withUsers(ctx context.Context, o UserOptions, do func(*catalog.Catalog) err
 		return err
 	}
 	defer pool.Close()
-	if err := catalog.CheckMigrated(ctx, pool); err != nil {
+	if err := catalog.CheckMigrated(ctx, pool, slog.New(slog.DiscardHandler)); err != nil {
 		return err
 	}
 	users, err := catalog.New(catalog.Options{Pool: pool})

@@ -1,9 +1,11 @@
 package catalog_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -102,7 +104,7 @@ func TestMigrateTwiceAtOnce(t *testing.T) {
 	_, err := pool.Exec(t.Context(), `DROP SCHEMA public CASCADE; CREATE SCHEMA public`)
 	must(t, err)
 	pool.Reset() // prepared statements and types of the old schema
-	if err := catalog.CheckMigrated(t.Context(), pool); err == nil {
+	if err := catalog.CheckMigrated(t.Context(), pool, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("an empty database passes for migrated")
 	}
 	var wg sync.WaitGroup
@@ -114,7 +116,18 @@ func TestMigrateTwiceAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	must(t, catalog.CheckMigrated(t.Context(), pool))
+	var log bytes.Buffer
+	must(t, catalog.CheckMigrated(t.Context(), pool, slog.New(slog.NewTextHandler(&log, nil))))
+	if log.Len() > 0 {
+		t.Errorf("an up-to-date database: %s", &log)
+	}
+	// During an upgrade an older program goes on, and says that it is one.
+	_, err = pool.Exec(t.Context(), `INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)`)
+	must(t, err)
+	must(t, catalog.CheckMigrated(t.Context(), pool, slog.New(slog.NewTextHandler(&log, nil))))
+	if !strings.Contains(log.String(), "level=WARN") || !strings.Contains(log.String(), "databaseVersion=9999") {
+		t.Errorf("a newer database: %q", &log)
+	}
 }
 
 func TestEpochs(t *testing.T) {

@@ -72,8 +72,9 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
 }
 
 // CheckMigrated returns an error if the database lacks migrations of this
-// program. One that has more is fine: a newer replica has started already.
-func CheckMigrated(ctx context.Context, pool *pgxpool.Pool) error {
+// program. One that has more is fine, since a newer replica has started already,
+// and a warning, since this one should follow.
+func CheckMigrated(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
 	files, err := fs.Sub(migrations.Postgres, "postgres")
 	if err != nil {
 		return err
@@ -98,6 +99,14 @@ func CheckMigrated(ctx context.Context, pool *pgxpool.Pool) error {
 	}
 	if pending || !valid.OK {
 		return errors.New("the database is not up to date: run \"reprise migrate\" first")
+	}
+	has, known, err := provider.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("look up the database's version: %w", err)
+	}
+	if has > known {
+		log.WarnContext(ctx, "the database is of a newer version of reprise: replace this program soon",
+			slog.Int64("databaseVersion", has), slog.Int64("programVersion", known))
 	}
 	return nil
 }

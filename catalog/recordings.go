@@ -159,13 +159,14 @@ func verdictEvent(owner, id uuid.UUID, typ recording.EventType, at time.Time, re
 	return recording.NewEvent(owner, id, typ, at, map[string]any{"reason": reason, "detail": detail})
 }
 
+// stageDue is true of recording $1 while stage $2 is what is to be done of it.
+const stageDue = `id = $1 AND stage = $2 AND state IN ('received', 'processing')`
+
 // lockStage locks a recording and reports its owner if this stage is the one to
 // do. It is not if the stage was done before, the recording was deleted, or a
 // verdict fell.
 func lockStage(ctx context.Context, tx pgx.Tx, id uuid.UUID, stage recording.Stage) (owner uuid.UUID, current bool, err error) {
-	err = tx.QueryRow(ctx, `
-		SELECT owner_id FROM recordings
-		WHERE id = $1 AND stage = $2 AND state IN ('received', 'processing') FOR UPDATE`, id, stage).Scan(&owner)
+	err = tx.QueryRow(ctx, `SELECT owner_id FROM recordings WHERE `+stageDue+` FOR UPDATE`, id, stage).Scan(&owner)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return uuid.Nil, false, nil
 	}

@@ -29,6 +29,12 @@ func (c *Catalog) Work(ctx context.Context, recordingID uuid.UUID) (recording.Wo
 	return w, err
 }
 
+// StageDue reports whether a stage is still what is to be done of a recording.
+func (c *Catalog) StageDue(ctx context.Context, recordingID uuid.UUID, stage recording.Stage) (due bool, err error) {
+	err = c.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM recordings WHERE `+stageDue+`)`, recordingID, stage).Scan(&due)
+	return due, classify(err)
+}
+
 // CompleteStage records the end of a stage with everything it found, the next
 // job and the event. If that stage is not the current one any more (it was
 // completed before, or the recording is deleted), it changes nothing.

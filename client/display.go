@@ -43,13 +43,19 @@ func newDisplay(w io.Writer, jsonOut bool) *display {
 		d.bars = true
 		d.width = func() int {
 			columns, _, err := term.GetSize(int(f.Fd()))
-			if err != nil {
-				return 80
-			}
-			return columns
+			return usable(columns, err)
 		}
 	}
 	return d
+}
+
+// usable is a terminal's width, or 80 where it has none to say: some serial lines
+// and containers say 0.
+func usable(columns int, err error) int {
+	if err != nil || columns <= 0 {
+		return 80
+	}
+	return columns
 }
 
 // run redraws the bars until the function that it returns is called.

@@ -135,6 +135,12 @@ func (e *Problem) Error() string {
 	return fmt.Sprintf("the server answered HTTP %d %s", e.Status, http.StatusText(e.Status))
 }
 
+// elsewhere reports whether something else than a Reprise server says that it
+// doesn't know what was asked for: a proxy, or Reprise's admin listener.
+func (e *Problem) elsewhere() bool {
+	return e.Code == "" && (e.Status == http.StatusNotFound || e.Status == http.StatusMethodNotAllowed)
+}
+
 func (e *Problem) unauthorized() bool {
 	return e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden
 }

@@ -122,6 +122,18 @@ func TestBars(t *testing.T) {
 	golden(t, "bars.golden", out.String())
 }
 
+func TestTerminalWidth(t *testing.T) {
+	t.Parallel()
+	for columns, want := range map[int]int{0: 80, -1: 80, 1: 1, 132: 132} {
+		if got := usable(columns, nil); got != want {
+			t.Errorf("%d columns: %d, want %d", columns, got, want)
+		}
+	}
+	if got := usable(132, errors.New("no terminal")); got != 80 {
+		t.Errorf("no terminal: %d", got)
+	}
+}
+
 func TestTexts(t *testing.T) {
 	t.Parallel()
 	for n, want := range map[int64]string{0: "0 B", 999: "999 B", 1000: "1.0 kB", 99_900: "99.9 kB", 99_960: "100 kB", 999_600: "1.0 MB", 12_345_678_901: "12.3 GB"} {

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -27,6 +28,9 @@ func (s *server) create(ctx context.Context, length int64, metadata map[string]s
 		"Upload-Length":   {strconv.FormatInt(length, 10)},
 		"Upload-Metadata": {encodeMetadata(metadata)},
 	})
+	if problem := (*Problem)(nil); errors.As(err, &problem) && problem.elsewhere() {
+		return created{}, protocolf("%s has no place for uploads: %v; is it the public address of a Reprise server?", s.base, err)
+	}
 	if err != nil {
 		return created{}, err
 	}

@@ -39,7 +39,7 @@ type Server struct {
 	AdminAddr       string        `setting:"REPRISE_ADMIN_ADDR" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Address of the admin listener: metrics, health, profiles. It asks for no token; keep it private."`
 	PublicURL       string        `setting:"REPRISE_PUBLIC_URL" placeholder:"URL" help:"How clients reach the public listener, for links in answers, such as https://audio.example.com. Default: http:// and the address, which must then name a host."`
 	AllowedOrigins  []string      `setting:"REPRISE_ALLOWED_ORIGINS" placeholder:"ORIGIN" help:"Web pages of other origins that may use the server from a browser: exact origins such as https://app.example.com, separated by commas. The server's own origin always may."`
-	ShutdownTimeout time.Duration `setting:"REPRISE_SHUTDOWN_TIMEOUT" default:"30s" placeholder:"DURATION" help:"How long running requests and jobs may take to end when the server is told to stop."`
+	ShutdownTimeout time.Duration `setting:"REPRISE_SHUTDOWN_TIMEOUT" default:"30s" placeholder:"DURATION" help:"How long running requests may take to end when the server is told to stop, and whatever else has to end. Running jobs get 10 seconds of it at the most, and then go on with the next worker."`
 }
 
 // Database is where the truth is kept.

@@ -14,13 +14,14 @@ import (
 type Sources struct {
 	environ  map[string]string
 	file     map[string]string
+	found    map[string]bool
 	problems Problems
 }
 
 // NewSources makes Sources that look into environ, whose entries are KEY=VALUE
 // as os.Environ returns them.
 func NewSources(environ []string) *Sources {
-	s := &Sources{environ: make(map[string]string)}
+	s := &Sources{environ: make(map[string]string), found: make(map[string]bool)}
 	for _, entry := range environ {
 		key, value, _ := strings.Cut(entry, "=")
 		s.environ[key] = value
@@ -73,6 +74,7 @@ func (s *Sources) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, 
 		s.problems.add(name, "%q is %s", value, expected(scratch.Interface()))
 		return nil, nil
 	}
+	s.found[name] = true
 	return value, nil
 }
 
@@ -84,6 +86,9 @@ func alias(name string) string {
 	}
 	return ""
 }
+
+// Found reports whether a setting's value was found here, so that no flag gave it.
+func (s *Sources) Found(name string) bool { return s.found[name] }
 
 // expected says what text a value of v's type is read from.
 func expected(v any) string {

@@ -230,7 +230,7 @@ func (h *Hub) login(ctx context.Context, c *conn, ticket string) (session, error
 func refuseUnauthenticated(w http.ResponseWriter, err error) {
 	var e *recording.Error
 	if errors.As(err, &e) && e.Code == recording.CodeUnauthenticated {
-		w.Header().Set("WWW-Authenticate", "Bearer")
+		w.Header().Set("WWW-Authenticate", `Bearer realm="reprise"`)
 		refuse(w, http.StatusUnauthorized, e)
 		return
 	}

@@ -13,6 +13,7 @@ const (
 	outcomeFailed   = "failed"   // the server's, for good
 	outcomeError    = "error"    // the server's, to be tried again
 	outcomeStopped  = "stopped"  // the server was told to stop
+	outcomeObsolete = "obsolete" // the recording was deleted meanwhile, or the stage done elsewhere
 )
 
 type metrics struct {

@@ -9,12 +9,21 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/google/uuid"
+
 	"reprise/internal/failpoint"
 	"reprise/recording"
 )
 
 // errDeadline is the cause of the end of a stage's context.
 var errDeadline = errors.New("the stage did not end within its deadline")
+
+// errNotDue is the cause of the end of a stage that nobody needs any more.
+var errNotDue = errors.New("the recording was deleted, or the stage done elsewhere")
+
+// lookEvery is how often a running stage is asked after: how long a deleted
+// recording keeps a worker busy, for a small query each time.
+const lookEvery = 2 * time.Second
 
 // pipeline runs stages and records how they end.
 type pipeline struct {
@@ -104,8 +113,9 @@ func (p *pipeline) find(name recording.Stage) (stage, recording.Stage, error) {
 	return nil, "", recording.Errorf(recording.CodeUnavailable, "There is no stage %q in this version.", name)
 }
 
-// run runs a stage in a folder of its own, within its deadline. A panic is an
-// error like others: it must not take the recording's last word away.
+// run runs a stage in a folder of its own, within its deadline and while it is
+// due. A panic is an error like others: it must not take the recording's last word
+// away.
 func (p *pipeline) run(ctx context.Context, st stage, w recording.Work) (res recording.StageResult, err error) {
 	dir, err := p.dir.make()
 	if err != nil {
@@ -114,12 +124,42 @@ func (p *pipeline) run(ctx context.Context, st stage, w recording.Work) (res rec
 	defer os.RemoveAll(dir)
 	ctx, cancel := context.WithTimeoutCause(ctx, st.deadline(w), errDeadline)
 	defer cancel()
+	ctx, release := p.whileDue(ctx, w.Recording.ID, st.name())
+	defer release()
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
 		}
+		if err != nil && errors.Is(context.Cause(ctx), errNotDue) {
+			err = errNotDue
+		}
 	}()
 	return st.run(ctx, w, dir)
+}
+
+// whileDue returns a context that ends once a stage is not due any more, and what
+// to call when nobody needs it. It asks instead of being told: whichever process
+// deletes a recording, no notice can get lost.
+func (p *pipeline) whileDue(ctx context.Context, id uuid.UUID, stage recording.Stage) (due context.Context, release func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(lookEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			// While the database is away nobody knows, and the stage goes on.
+			if due, err := p.catalog.StageDue(ctx, id, stage); err == nil && !due {
+				cancel(errNotDue)
+			}
+		}
+	}()
+	return ctx, func() { cancel(nil); <-done }
 }
 
 // settle records the verdict that err is, if it is one, and returns what is
@@ -131,6 +171,9 @@ func (p *pipeline) settle(ctx context.Context, job recording.StageJob, err error
 	switch {
 	case err == nil:
 		return outcomeDone, nil
+	case errors.Is(err, errNotDue):
+		log.InfoContext(ctx, "stage ended early", slog.Any("reason", err))
+		return outcomeObsolete, nil
 	case errors.As(err, &rejection):
 		log.InfoContext(ctx, "recording rejected", slog.String("reason", string(rejection.Reason)))
 		if err := p.catalog.CountDecoded(ctx, job.RecordingID, job.Stage, rejection.Decoded); err != nil {

@@ -13,7 +13,8 @@
 //     and what a dead attempt has left in storage is deleted by the janitor.
 //   - A file at fault is rejected at once. A fault of the server is tried again
 //     after seconds; after the last attempt the recording is failed, not stuck.
-//   - Every stage has a deadline of its own, so no file holds a worker for ever.
+//   - Every stage has a deadline of its own, so no file holds a worker for ever. A
+//     running one ends within seconds of its recording's deletion.
 //   - The job of a killed worker runs again within seconds, because workers hold
 //     a lock that dies with them. So does one that a living worker was given by a
 //     database that went away before it said so. One that somebody has deleted from
@@ -37,6 +38,10 @@ import (
 type Catalog interface {
 	// Work returns a recording and its upload, or recording.ErrNotFound.
 	Work(ctx context.Context, recordingID uuid.UUID) (recording.Work, error)
+
+	// StageDue reports whether that stage is still the recording's current one, which
+	// it is not once it was done elsewhere or the recording was deleted.
+	StageDue(ctx context.Context, recordingID uuid.UUID, stage recording.Stage) (bool, error)
 
 	// CompleteStage, RejectRecording and FailRecording record the end of a stage.
 	// They do nothing if it is not the recording's current one any more. A failure

@@ -5,10 +5,15 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -249,6 +254,53 @@ func TestStopInterrupts(t *testing.T) {
 	w.start(nil) // another process
 	if r := w.wait(id, recording.StateReady, recording.StateFailed); r.State != recording.StateReady {
 		t.Errorf("%s: %s", r.State, r.Reason)
+	}
+}
+
+// A recording that is deleted while its file is decoded frees its worker: ffmpeg
+// ends, its folder goes, and nothing counts as a failure.
+func TestDeletedWhileItRuns(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	real, err := exec.LookPath("ffmpeg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hangOnce := filepath.Join(t.TempDir(), "ffmpeg")
+	script := "#!/bin/sh\nif mkdir \"$0.once\" 2>/dev/null; then echo $$ >\"$0.new\"; mv \"$0.new\" \"$0.pid\"; exec sleep 1000; fi\nexec " + real + " \"$@\"\n"
+	if err := os.WriteFile(hangOnce, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s := w.start(func(o *Options) { o.FFmpeg = hangOnce; o.Workers = 1 })
+	deleted := w.upload(speech(t, "mp3"), nil, nil)
+	var text []byte
+	for start := time.Now(); text == nil && time.Since(start) < 60*time.Second; time.Sleep(20 * time.Millisecond) {
+		text, _ = os.ReadFile(hangOnce + ".pid") // not there yet
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := w.upload(speech(t, "mp3"), nil, nil) // waits for the one worker
+	if err := w.catalog.DeleteRecording(t.Context(), w.owner, deleted); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.wait(other, recording.StateReady, recording.StateFailed); r.State != recording.StateReady {
+		t.Errorf("the other one is %s: %s", r.State, r.Reason)
+	}
+	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("ffmpeg still runs: %v", err)
+	}
+	var job string
+	if err := w.pool.QueryRow(t.Context(), `SELECT state || ' ' || attempt || ' ' || coalesce(array_length(errors, 1), 0) FROM river_job
+		WHERE args->>'recordingId' = $1 AND args->>'stage' = 'transcode'`, deleted.String()).Scan(&job); err != nil || job != "completed 1 0" {
+		t.Errorf("its job is %q, %v", job, err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(w.workDir, "worker-*", "job-*")); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if n := testutil.ToFloat64(s.metrics.failed.WithLabelValues(string(recording.ReasonInternal))); n != 0 {
+		t.Errorf("%v failures counted", n)
 	}
 }
 

@@ -2,7 +2,7 @@
 # Installs what is missing on this machine, and says nothing if nothing is.
 #
 #   scripts/setup.sh run    what the server needs: ffmpeg, PostgreSQL's server
-#   scripts/setup.sh test   and what the tests need: Node.js with npm, a C compiler (for -race),
+#   scripts/setup.sh test   and what the tests need: Node.js with npm, a C compiler (for -race), curl, jq,
 #                           two S3 servers, built into the cache folder (the first time that
 #                           takes about 7 minutes on two cores), and the Firebase emulator
 #   scripts/setup.sh lint   staticcheck, into the cache folder
@@ -43,6 +43,8 @@ missing() {
 	if [[ $1 == test ]]; then
 		have node && have npm || echo node
 		have cc || echo cc
+		have curl || echo curl
+		have jq || echo jq
 	fi
 }
 
@@ -62,6 +64,7 @@ install_apt() {
 		postgresql) packages+=(postgresql) ;;
 		node) packages+=(nodejs npm) ;;
 		cc) packages+=(gcc libc6-dev) ;;
+		curl | jq) packages+=("$want") ;;
 		esac
 	done
 	if [[ $EUID -ne 0 ]] && ! have sudo; then
@@ -120,6 +123,7 @@ install_packages() {
 			postgresql) say "  PostgreSQL's server, version 14 or newer (or name the folder of its programs in REPRISE_POSTGRES_BIN)" ;;
 			node) say "  Node.js 18 or newer with npm" ;;
 			cc) say "  a C compiler (cc)" ;;
+			curl | jq) say "  $want" ;;
 			esac
 		done
 		[[ $(uname) == Darwin ]] && say "or install Homebrew, https://brew.sh, and run this again"

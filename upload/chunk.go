@@ -76,6 +76,7 @@ func (u *upload) failIfLost(ctx context.Context, err error) error {
 	if failErr := u.s.o.Ledger.FailUpload(ctx, u.row.ID, u.row.Epoch, recording.ReasonStorage, detail); failErr != nil {
 		return failErr
 	}
+	u.row.State = recording.UploadFailed
 	u.s.metrics.ended("failed")
 	u.s.log.ErrorContext(ctx, "upload failed: its storage has lost bytes", slog.Any("upload", u.row.ID),
 		purpose(u.row), slog.Any("error", err))

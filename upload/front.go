@@ -57,6 +57,21 @@ func requestFrom(ctx context.Context) *request {
 	return ctx.Value(requestKey{}).(*request)
 }
 
+// Announce names the protocol in every answer below the server's path, as tus 1.0
+// wants it: also in those that next gives before the server sees the request, such
+// as the authentication's.
+func (s *Server) Announce(next http.Handler) http.Handler {
+	root := strings.TrimSuffix(s.o.BasePath, "/")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if rest, below := strings.CutPrefix(r.URL.Path, root); below && (rest == "" || rest[0] == '/') {
+			if draft, _ := draftOf(r); draft == nil { // what is wrong with one is the server's to say
+				w.Header().Set("Tus-Resumable", "1.0.0")
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // ServeHTTP answers a tus request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := s.serve(w, r); err != nil {
@@ -291,6 +306,14 @@ func (b *interruptibleBody) discard(pool *buffers, limit int64, patience time.Du
 		}
 		limit -= int64(n)
 	}
+}
+
+// more reports whether a body of unknown length has a byte, which it takes. One that
+// says nothing for this long counts as one that has.
+func (b *interruptibleBody) more(patience time.Duration) bool {
+	_ = b.control.SetReadDeadline(time.Now().Add(patience))
+	n, err := io.ReadFull(b, make([]byte, 1))
+	return n > 0 || err != io.EOF
 }
 
 // end says that nobody reads any more, and returns why it was ended from outside

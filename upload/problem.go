@@ -115,7 +115,7 @@ func tusdError(code string, maxSize int64) error {
 	case "ERR_INVALID_OFFSET":
 		return recording.Errorf(recording.CodeInvalidRequest, "Upload-Offset is missing or not a whole number of 0 or more.")
 	case "ERR_INVALID_UPLOAD_LENGTH":
-		return recording.Errorf(recording.CodeInvalidRequest, "Upload-Length is missing, not a whole number of 0 or more, below the offset, above the limit, or declared before.")
+		return recording.Errorf(recording.CodeInvalidRequest, "Upload-Length is missing or not a whole number of 0 or more.")
 	case "ERR_AMBIGUOUS_UPLOAD_LENGTH":
 		return recording.Errorf(recording.CodeInvalidRequest, "Send either Upload-Length or Upload-Defer-Length, not both.")
 	case "ERR_INVALID_UPLOAD_LENGTH_DEFER":

@@ -34,6 +34,7 @@ func (a *appender) refuse(ctx context.Context) error {
 	if err := a.u.s.o.Ledger.RefuseUpload(ctx, a.u.row.ID, a.u.row.Epoch, recording.ReasonNotAudio, detail); err != nil {
 		return err
 	}
+	a.u.row.State = recording.UploadRefused
 	a.u.s.metrics.ended("refused")
 	a.u.s.log.InfoContext(ctx, "upload refused", slog.Any("upload", a.u.row.ID), slog.Any("recording", a.u.row.RecordingID))
 	return recording.Errorf(recording.CodeNotAudio, detail)

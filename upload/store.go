@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/tus/tusd/v2/pkg/handler"
@@ -205,8 +206,37 @@ func (st store) GetUpload(ctx context.Context, id string) (handler.Upload, error
 	if err := st.s.checkAlive(req.upload); err != nil {
 		return nil, req.fail(err)
 	}
+	if err := req.checkPatch(st.s.o.MaxSizeBytes, st.s.o.ReadTimeout); err != nil {
+		return nil, req.fail(err)
+	}
 	req.current = &upload{s: st.s, req: req, row: req.upload}
 	return req.current, nil
+}
+
+// checkPatch refuses of a PATCH at the right offset what tusd has one word for, or
+// does not see.
+func (req *request) checkPatch(maxSize int64, patience time.Duration) error {
+	u := req.upload
+	if req.http.Method != http.MethodPatch || u.PartialIDs != nil || req.claim.Offset != u.Offset {
+		return nil
+	}
+	if u.Complete() {
+		if req.http.ContentLength > 0 || req.http.ContentLength < 0 && req.body.more(patience) {
+			return recording.Errorf(recording.CodeTooLarge, "The upload has all of its %d bytes, and the body goes beyond them.", u.Offset)
+		}
+		return nil
+	}
+	length, err := strconv.ParseInt(req.in.Get("Upload-Length"), 10, 64)
+	switch {
+	case err != nil: // none, or not a number
+	case u.Length != nil:
+		return recording.Errorf(recording.CodeInvalidRequest, "The length of this upload was declared before: it is %d bytes.", *u.Length)
+	case length > maxSize:
+		return recording.Errorf(recording.CodeTooLarge, "At most %d bytes are accepted.", maxSize)
+	case length >= 0 && length < u.Offset:
+		return recording.Errorf(recording.CodeInvalidRequest, "Upload-Length is %d, below the %d bytes that the upload has already.", length, u.Offset)
+	}
+	return nil
 }
 
 func (store) AsTerminatableUpload(u handler.Upload) handler.TerminatableUpload { return u.(*upload) }

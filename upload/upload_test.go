@@ -312,15 +312,18 @@ func TestDeferredLength(t *testing.T) {
 	t.Run("wrong", func(t *testing.T) {
 		url := create()
 		r.patch(url, 0, data)
-		for _, length := range []string{"1999", "-1", "x", strconv.Itoa(maxSize + 1)} {
-			if a := r.patch(url, 2000, nil, "Upload-Length", length); a.status != http.StatusBadRequest {
+		wrong := func(length string, status int, detail string) {
+			t.Helper()
+			if a := r.patch(url, 2000, nil, "Upload-Length", length); a.status != status || !strings.Contains(string(a.body), detail) {
 				t.Errorf("length %s: %d %s", length, a.status, a.body)
 			}
 		}
+		wrong("1999", 400, "below the 2000 bytes that the upload has")
+		wrong("-1", 400, "not a whole number")
+		wrong("x", 400, "not a whole number")
+		wrong(strconv.Itoa(maxSize+1), 413, fmt.Sprintf("At most %d bytes are accepted.", maxSize))
 		r.patch(url, 2000, nil, "Upload-Length", "3000")
-		if a := r.patch(url, 2000, nil, "Upload-Length", "4000"); a.status != http.StatusBadRequest {
-			t.Errorf("second length: %d %s", a.status, a.body)
-		}
+		wrong("4000", 400, "declared before: it is 3000 bytes")
 	})
 	t.Run("beyond the limit", func(t *testing.T) {
 		url := create()
@@ -399,6 +402,9 @@ func TestNotAudio(t *testing.T) {
 			if a.status != http.StatusUnsupportedMediaType || a.code != "not_audio" {
 				t.Fatalf("got %d %s", a.status, a.body)
 			}
+			if at := a.header.Get("Upload-Expires"); at != "" {
+				t.Errorf("what has ended is said to expire %s", at)
+			}
 			if a := r.do(http.MethodHead, url, nil); a.status != http.StatusGone {
 				t.Errorf("HEAD afterwards: %d", a.status)
 			}
@@ -471,6 +477,7 @@ func TestProtocol(t *testing.T) {
 		{"another length", "PATCH", half, audio(1), []string{"Upload-Offset", "50", "Upload-Length", "101"}, 400, "invalid_request"},
 		{"the same length again", "PATCH", half, nil, []string{"Upload-Offset", "50", "Upload-Length", "100"}, 204, ""},
 		{"offset is length", "PATCH", full, nil, []string{"Upload-Offset", "50"}, 204, ""},
+		{"offset is length, and a byte", "PATCH", full, audio(1), []string{"Upload-Offset", "50"}, 413, "too_large"},
 		{"terminated HEAD", "HEAD", gone, nil, nil, 410, ""},
 		{"terminated PATCH", "PATCH", gone, nil, []string{"Upload-Offset", "0"}, 410, "upload_gone"},
 		{"terminated twice", "DELETE", gone, nil, nil, 410, "upload_gone"},
@@ -502,6 +509,12 @@ func TestProtocol(t *testing.T) {
 	} {
 		if got := a.header.Get(name); got != want {
 			t.Errorf("OPTIONS says %s: %q, want %q", name, got, want)
+		}
+	}
+	// A body that doesn't say how long it is.
+	for body, status := range map[string]int{"": 204, "x": 413} {
+		if a := r.do(http.MethodPatch, full, struct{ io.Reader }{strings.NewReader(body)}, "Upload-Offset", "50"); a.status != status {
+			t.Errorf("%q beyond the length: %d %s, want %d", body, a.status, a.body, status)
 		}
 	}
 	if got := r.offset(half); got != 50 {

@@ -73,7 +73,7 @@ func (serveCommand) Help() string {
     REPRISE_DATABASE_URL=postgres://reprise@db/reprise REPRISE_STORAGE_URL=file:///var/lib/reprise \
         REPRISE_DEV_KEY_FILE=/run/secrets/key reprise serve --roles=worker
 
-SIGINT or SIGTERM ends it when running requests and jobs have ended, or after the shutdown timeout; a second one ends it at once.
+SIGINT or SIGTERM ends it when running requests have ended, or after the shutdown timeout; running jobs that take longer than 10 seconds are left to the next worker. A second signal ends it at once.
 
 Exit codes: 0 it was told to stop; 1 the configuration makes no sense; 2 it failed.`
 }

@@ -248,6 +248,33 @@ func TestUpload(t *testing.T) {
 	}
 }
 
+// A flag wins over the environment, also where they give the token in two ways.
+func TestUploadToken(t *testing.T) {
+	t.Parallel()
+	both := []string{"REPRISE_TOKEN=of-environment", "REPRISE_TOKEN_FILE=file-of-environment"}
+	for name, tt := range map[string]struct {
+		environ, args []string
+		token, file   string
+	}{
+		"flag for a file":  {both[:1], []string{"--token-file=file"}, "", "file"},
+		"flag for a token": {both[1:], []string{"--token=token"}, "token", ""},
+		"both flags":       {nil, []string{"--token=token", "--token-file=file"}, "token", "file"}, // which the client refuses
+		"both variables":   {both, nil, "of-environment", "file-of-environment"},
+		"neither flag":     {both[:1], nil, "of-environment", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var c calls
+			if code, _, stderr := reprise(t.Context(), &c, tt.environ, append([]string{"upload", "a.wav"}, tt.args...)...); code != 0 {
+				t.Fatalf("exit code %d: %s", code, stderr)
+			}
+			if c.upload.Token != tt.token || c.upload.TokenFile != tt.file {
+				t.Errorf("token %q, file %q; want %q, %q", c.upload.Token, c.upload.TokenFile, tt.token, tt.file)
+			}
+		})
+	}
+}
+
 func TestFsck(t *testing.T) {
 	t.Parallel()
 	environ := serveEnviron("REPRISE_DELETED_RETENTION=1h")
@@ -319,6 +346,9 @@ func TestExitCodes(t *testing.T) {
 		"unknown role":        {args: []string{"serve", "--roles=cook"}, want: 1, stderr: "reprise: --roles must be one of \"api\",\"worker\" but got \"cook\"; see reprise serve --help\n"},
 		"malformed flag":      {args: []string{"serve", "--workers=many"}, want: 1, stderr: "reprise: --workers: expected a valid 64 bit int but got \"many\"; see reprise serve --help\n"},
 		"nothing to upload":   {args: []string{"upload"}, want: 1, stderr: "reprise: expected \"<file> ...\"; see reprise upload --help\n"},
+		"no file at once":     {args: []string{"upload", "x", "--parallel=0"}, want: 1, stderr: "reprise: --parallel must be at least 1; see reprise upload --help\n"},
+		"empty chunks":        {args: []string{"upload", "x", "--chunk=0"}, want: 1, stderr: "reprise: --chunk must be at least 1 byte; see reprise upload --help\n"},
+		"no time to retry":    {args: []string{"upload", "x", "--retry-for=0s"}, want: 1, stderr: "reprise: --retry-for must be longer than 0s; see reprise upload --help\n"},
 		"token for nobody":    {args: []string{"token"}, want: 1, stderr: "reprise: missing flags: --user=NAME; see reprise token --help\n"},
 		"configuration":       {args: []string{"migrate"}, want: 1, stderr: "reprise: REPRISE_DATABASE_URL: needed: postgres://user:password@host:5432/database, or REPRISE_DATABASE_URL_FILE\n"},
 		"no file":             {args: []string{"migrate", "--config=/does/not/exist"}, want: 1, stderr: "reprise: --config: open /does/not/exist: no such file or directory; see reprise migrate --help\n"},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"reprise/client"
@@ -47,11 +48,40 @@ func (uploadCommand) Help() string {
 Exit codes: 0 every file is uploaded (with --wait: playable); 1 the flags make no sense; 2 a file failed or was rejected; 3 the server can't be reached; 4 the token is missing, not valid or not allowed to do this; 130 it was interrupted, and the same command resumes.`
 }
 
+// AfterApply refuses what the client would take for no wish at all.
+func (c *uploadCommand) AfterApply() error {
+	switch {
+	case c.Parallel == 0:
+		return errors.New("--parallel must be at least 1")
+	case c.Chunk == 0:
+		return errors.New("--chunk must be at least 1 byte")
+	case c.RetryFor == 0:
+		return errors.New("--retry-for must be longer than 0s")
+	}
+	return nil
+}
+
+// preferFlag lets the flag for a token win over the environment's other way to
+// give one.
+func (c *uploadCommand) preferFlag(sources *config.Sources) {
+	if c.Token == "" || c.TokenFile == "" {
+		return
+	}
+	token, file := sources.Found("REPRISE_TOKEN"), sources.Found("REPRISE_TOKEN_FILE")
+	switch {
+	case token && !file:
+		c.Token = ""
+	case file && !token:
+		c.TokenFile = ""
+	}
+}
+
 // Run implements the command.
 func (c *uploadCommand) Run(ctx context.Context, p *program, sources *config.Sources) error {
 	if err := sources.Check(func() error { return nil }); err != nil {
 		return err
 	}
+	c.preferFlag(sources)
 	err := p.upload(ctx, client.Options{
 		Files: c.Files, Server: c.Server, Token: string(c.Token), TokenFile: c.TokenFile,
 		Title: c.Title, Language: c.Language,

@@ -123,6 +123,37 @@ func TestDocumentedOperationsAreRouted(t *testing.T) {
 	}
 }
 
+// A 401 is the same whoever gives it, and below /files/ it speaks tus, which wants
+// its version in every answer.
+func TestRefusalsOfTokens(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	for name, token := range map[string]string{"none": "", "a bad one": "x.y.z"} {
+		nobody := user{t: t, s: s, token: token}
+		for _, path := range []string{"/files/", "/files", "/files/01934b5e-7f3a-7cc1-9c1e-5a0f4f1d2b3c", "/v1/recordings"} {
+			method, tus := http.MethodHead, "1.0.0"
+			switch {
+			case !strings.HasPrefix(path, "/files"):
+				method, tus = http.MethodGet, ""
+			case len(path) < 10:
+				method = http.MethodPost
+			}
+			got := nobody.do(method, path, nil, "Tus-Resumable", "1.0.0")
+			if got.status != http.StatusUnauthorized || got.header.Get("Tus-Resumable") != tus {
+				t.Errorf("%s, %s: %v", name, path, got)
+			}
+			if challenge := got.header.Get("WWW-Authenticate"); !strings.HasPrefix(challenge, `Bearer realm="reprise"`) {
+				t.Errorf("%s, %s: WWW-Authenticate: %s", name, path, challenge)
+			}
+		}
+	}
+	// The IETF's draft has no such header.
+	got := user{t: t, s: s, token: "x"}.do(http.MethodPost, "/files/", nil, "Upload-Draft-Interop-Version", "6", "Upload-Complete", "?1")
+	if got.status != http.StatusUnauthorized || got.header.Get("Tus-Resumable") != "" {
+		t.Errorf("draft: %v", got)
+	}
+}
+
 // The ways to say who one is on an event socket.
 func TestEventSocketLogins(t *testing.T) {
 	t.Parallel()

@@ -267,7 +267,7 @@ func testDevPortInUse(t *testing.T, program string) {
 	for _, flag := range []string{"--addr", "--admin-addr"} {
 		p := startDev(t, program, t.TempDir(), flag, l.Addr().String())
 		setting := "REPRISE_" + strings.ToUpper(strings.ReplaceAll(flag[2:], "-", "_"))
-		p.complains(l.Addr().String()+" is in use", setting)
+		p.complains(l.Addr().String()+" is in use", "with "+flag+" or "+setting)
 		if _, err := os.Stat(filepath.Join(p.dir, ".reprise", "postgres")); !os.IsNotExist(err) {
 			t.Errorf("a database was made all the same: %v", err)
 		}
@@ -336,6 +336,11 @@ func testDevFullDiskAtStart(t *testing.T, program string) {
 	for _, megabytes := range []int{1, 12, 30} {
 		startDev(t, program, smallDisk(t, megabytes)).complains("disk", "free some")
 	}
+	disk := smallDisk(t, 1) // not even for the key
+	if err := os.WriteFile(filepath.Join(disk, "filler"), make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	startDev(t, program, disk).complains("no room left on the disk of "+filepath.Join(disk, ".reprise"), "free some")
 }
 
 // testDevDiskFillsUp uses up what is left of the disk while it runs. Clients and

@@ -69,7 +69,7 @@ func rejections() []rejection {
 		{"too many channels", made("a.wav", "-f", "lavfi", "-t", "1", "-i", "anullsrc=r=48000:cl=hexadecagonal"), "unsupported_channels", verified, nil},
 		{"sample rate too low", short("a.wav", "-ar", "4000"), "unsupported_sample_rate", verified, nil},
 		{"sample rate too high", short("a.wav", "-ar", "384000"), "unsupported_sample_rate", verified, nil},
-		{"header that lies", lyingFLAC, "duration_mismatch", probed, nil},
+		{"header that lies", lyingFLAC, "duration_mismatch", verified, nil},
 		{"64 channels", wavClaiming(64, 48000), "unsupported_channels", verified, nil},
 		{"sample rate of 1 Hz", wavClaiming(1, 1), "unsupported_sample_rate", verified, nil},
 		{"sample rate of 655 kHz", wavClaiming(1, 655350), "unsupported_sample_rate", verified, nil},

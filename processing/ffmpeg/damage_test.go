@@ -69,6 +69,23 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
+// Where two sizes in the file agree that it was longer, it is cut off and no lie,
+// however little is left.
+func TestCutOffEarly(t *testing.T) {
+	t.Parallel()
+	tools := newTools(t, Options{})
+	for _, name := range []string{"wav", "rf64.wav", "front.m4a"} {
+		path := ""
+		if name == "rf64.wav" {
+			path = makeFile(t, name, speech, "-rf64", "always")
+		} else {
+			path = fileOf(t, name)
+		}
+		_, err := tools.Probe(t.Context(), cut(t, path, 0.05))
+		wantReason(t, err, recording.ReasonTruncated)
+	}
+}
+
 // A cut may leave so little that it is no known format at all, but it is never
 // accepted and never the server's fault.
 func TestTruncatedToAlmostNothing(t *testing.T) {
@@ -101,6 +118,12 @@ func TestHeaderThatLies(t *testing.T) {
 	short := []string{"-t", "0.05", "-ss", "1", "-i", "../../testdata/speech.flac"}
 	blip := makeFile(t, "blip.flac", short)
 	_, _, err := process(t, tools, flacClaiming(t, blip, 100*3600*16000))
+	wantReason(t, err, recording.ReasonDurationMismatch)
+
+	if _, err := tools.Probe(t.Context(), flacClaiming(t, blip, 100*3600*16000)); err == nil {
+		t.Error("it would be decoded")
+	}
+	_, _, err = process(t, tools, flacClaiming(t, blip, 3600*16000)) // below the limit: decoded
 	wantReason(t, err, recording.ReasonDurationMismatch)
 
 	whole := fileOf(t, "flac")
@@ -151,6 +174,30 @@ func TestDurationLimits(t *testing.T) {
 	blip := makeFile(t, "blip.wav", []string{"-t", "0.5", "-i", "../../testdata/speech.flac"})
 	_, _, err := process(t, tools, blip)
 	wantReason(t, err, recording.ReasonTooShort)
+}
+
+// What is too long by its own header is not decoded, however small and whatever
+// the codec: that could take a worker for hours.
+func TestTooLongByItsHeader(t *testing.T) {
+	t.Parallel()
+	tools := newTools(t, Options{Limits: Limits{MaxDuration: time.Minute}})
+	silence := []string{"-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono:d=100"}
+	for name, args := range map[string][]string{
+		"silence.flac": {"-frame_size", "65535"}, "silence.m4a": {"-b:a", "8k"}, "silence.mp3": nil, "silence.webm": {"-b:a", "6k"}, "silence.wav": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := tools.Probe(t.Context(), makeFile(t, name, silence, args...))
+			wantReason(t, err, recording.ReasonTooLong)
+		})
+	}
+	// What a header claims may be a little more than there is.
+	limits := Limits{MaxDuration: time.Minute}
+	for claimed, want := range map[time.Duration]bool{0: true, time.Minute: true, time.Minute + 200*time.Millisecond: true, time.Minute + time.Second: false} {
+		if err := limits.checkClaim(claimed, 1<<20); (err == nil) != want {
+			t.Errorf("%s: %v", claimed, err)
+		}
+	}
 }
 
 // A small file that decodes to a day of silence is stopped at the limit.

@@ -6,8 +6,9 @@
 // the package processing to say.
 //
 // What it promises:
-//   - A file is judged by what decodes, never by what its header claims: the
-//     longest duration is enforced on samples while they are decoded.
+//   - A file is accepted for what decodes, never for what its header claims: the
+//     longest duration is enforced on samples while they are decoded. One whose
+//     header claims more than that is not decoded at all.
 //   - A file can't make a program open anything but itself: playlists are not
 //     opened whatever their name is, and no protocol but files and pipes is.
 //   - Programs run behind a fence (package sandbox): what a file makes of a faulty

@@ -36,8 +36,8 @@ type Info struct {
 // Total returns the duration to expect, or 0.
 func (i Info) Total() time.Duration { return max(i.Claimed, i.Estimated) }
 
-// Probe reads the header of a local file and checks it against the limits. The
-// duration is checked only where it follows from the size of the file.
+// Probe reads the header of a local file and checks it against the limits: the
+// duration as far as the header claims one, or the size of the file proves it.
 func (t *Tools) Probe(ctx context.Context, path string) (Info, error) {
 	path, err := checkInput(path)
 	if err != nil {
@@ -61,7 +61,10 @@ func (t *Tools) Probe(ctx context.Context, path string) (Info, error) {
 	if exact := s.known && strings.HasPrefix(info.Media.Codec, "pcm_"); exact && info.Total() > t.limits.MaxDuration {
 		return Info{}, errTooLong(t.limits)
 	}
-	return info, t.limits.check(info.Media)
+	if err := t.limits.check(info.Media); err != nil {
+		return info, err
+	}
+	return info, t.limits.checkClaim(info.Claimed, s.size)
 }
 
 // probeOutput is the part of ffprobe's JSON that is asked for.

@@ -25,14 +25,17 @@ type structure struct {
 	// those that are there; 0 if the format or its writer does not say.
 	declared, present int64
 	cut               bool // the file ends inside of an element
+	size              int64
 }
 
 // reject returns the rejection that the structure asks for, or nil.
 func (s structure) reject() *recording.Rejection {
 	switch {
+	case s.cut:
+		return errTruncated()
 	case s.declared-s.present > sloppyBytes && isLie(float64(s.declared), float64(s.present)):
 		return errMismatch()
-	case s.cut || s.declared-s.present > sloppyBytes:
+	case s.declared-s.present > sloppyBytes:
 		return errTruncated()
 	}
 	return nil
@@ -72,6 +75,7 @@ func checkStructure(path string) (structure, error) {
 			s = w.mp4()
 		}
 	}
+	s.size = st.Size()
 	return s, w.err
 }
 
@@ -101,9 +105,13 @@ func (w *walker) at(offset int64, n int) []byte {
 }
 
 // wav finds the data chunk of RIFF or RF64 (EBU Tech 3306). A writer that can't
-// seek leaves its size 0 or as large as it gets.
+// seek leaves its size 0 or as large as it gets. If the size of the whole, which
+// is told apart from it, lacks bytes as well, the file was once as long as it says.
 func (w *walker) wav() structure {
-	var size64 int64
+	var riff, size64 int64
+	if b := w.at(4, 4); b != nil {
+		riff = int64(binary.LittleEndian.Uint32(b))
+	}
 	for pos := int64(12); ; {
 		h := w.at(pos, 8)
 		if h == nil {
@@ -112,8 +120,8 @@ func (w *walker) wav() structure {
 		size := int64(binary.LittleEndian.Uint32(h[4:]))
 		switch string(h[:4]) {
 		case "ds64":
-			if b := w.at(pos+16, 8); b != nil {
-				size64 = int64(binary.LittleEndian.Uint64(b))
+			if b := w.at(pos+8, 16); b != nil {
+				riff, size64 = int64(binary.LittleEndian.Uint64(b)), int64(binary.LittleEndian.Uint64(b[8:]))
 			}
 		case "data":
 			if size == 0xFFFFFFFF && size64 > 0 {
@@ -121,7 +129,9 @@ func (w *walker) wav() structure {
 			} else if size == 0 || size >= 0x7FFFF000 {
 				return structure{known: true}
 			}
-			return structure{known: true, declared: size, present: min(size, w.size-pos-8)}
+			present := min(size, w.size-pos-8)
+			cut := size-present > sloppyBytes && riff >= pos+size && riff < 2*size
+			return structure{known: true, declared: size, present: present, cut: cut}
 		}
 		pos += 8 + size + size&1
 	}

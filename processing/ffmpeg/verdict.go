@@ -17,12 +17,34 @@ import (
 //     less than that. A gap in the middle, as recorders leave when they pause,
 //     is not missing at the end.
 //   - A file that ends inside one of its own elements is cut off however little
-//     is missing.
+//     is missing, and however little is left.
+//   - A claim above the limit is believed before anything is decoded, which could
+//     take hours of work for nothing: the recording is too long by its own header.
+//     Only a claim that a file of this size can't hold in any codec is a lie.
 const (
 	lieFactor      = 10
 	slack          = 200 * time.Millisecond
 	slackPerSecond = 500 * time.Microsecond
+	// leastBytesPerSecond is below what the longest FLAC blocks of digital silence
+	// take at the lowest sample rate, which are the smallest sound there is.
+	leastBytesPerSecond = 1
 )
+
+// tolerance is how much of a claimed duration may be missing.
+func tolerance(claimed time.Duration) time.Duration {
+	return slack + time.Duration(claimed.Seconds()*float64(slackPerSecond))
+}
+
+// checkClaim rejects a file of this size for the duration that its header claims.
+func (l Limits) checkClaim(claimed time.Duration, size int64) error {
+	switch {
+	case claimed <= l.MaxDuration+tolerance(claimed):
+		return nil
+	case float64(size) < claimed.Seconds()*leastBytesPerSecond:
+		return errMismatch()
+	}
+	return reject(recording.ReasonTooLong, "The recording lasts %s by its own header; at most %s are accepted.", claimed.Round(time.Second), l.MaxDuration)
+}
 
 func isLie(claimed, found float64) bool { return found*lieFactor < claimed }
 
@@ -37,7 +59,7 @@ type outcome struct {
 
 // reject returns the rejection that the outcome asks for, or nil.
 func (o outcome) reject(l Limits) *recording.Rejection {
-	allowed := slack + time.Duration(o.claimed.Seconds()*float64(slackPerSecond))
+	allowed := tolerance(o.claimed)
 	switch {
 	case o.cut:
 		return errTruncated()
