@@ -27,9 +27,10 @@ func loseAnswers(t *testing.T, breaks int, onS3 bool) {
 	if onS3 {
 		w.moveToS3(rng.IntN(2))
 	}
-	lost := &lostAnswers{rng: rand.New(rand.NewPCG(rng.Uint64(), 0)), most: breaks}
+	lost := &lostAnswers{rng: rand.New(rand.NewPCG(rng.Uint64(), 0))}
 	w.wireUp(lost.lose)
-	s := w.start("server", "")
+	s := w.start("server", "") // which it would not with a database that is away
+	lost.allow(breaks)
 	load := w.startLoad(rng, 3)
 	for n := range breaks { // each has its time
 		w.eventually("commits have lost their answers", func() bool { return lost.all(n + 1) })
@@ -48,11 +49,16 @@ func loseAnswers(t *testing.T, breaks int, onS3 bool) {
 
 // lostAnswers picks the commits that get no answer.
 type lostAnswers struct {
-	most int // of each kind
-
 	mu              sync.Mutex
 	rng             *rand.Rand
+	most            int // of each kind
 	offsets, others int // so far
+}
+
+func (l *lostAnswers) allow(most int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.most = most
 }
 
 func (l *lostAnswers) lose(offset bool) bool {
