@@ -1,16 +1,20 @@
 package clients
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,6 +22,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"reprise/app"
 	"reprise/config"
 	"reprise/internal/pgtest"
 	"reprise/internal/s3test"
@@ -56,10 +61,17 @@ func alternate(t *testing.T, addr string, servers []*server) (served []*atomic.I
 }
 
 // Two replicas on one database and one bucket take turns at the requests of
-// tus-js-client, whose connections break.
+// tus-js-client, whose connections break. Some files make parts, of requests and of
+// tails of both replicas.
 func TestReplicasOnS3(t *testing.T) {
 	t.Parallel()
-	wav := makeBigWAV(t)
+	small := makeBigWAV(t)
+	large := makeAudio(t, "large.wav", "-t", "8", "-i", speech, "-ar", "192000", "-ac", "2", "-c:a", "pcm_s32le") // 12 MB: two parts and a tail
+	cases := []tusCase{
+		{File: small, ChunkSize: 100_000},
+		{File: large},
+		{File: large, ChunkSize: 400_000},
+	}
 	onEachS3(t, func(t *testing.T, storage *s3test.Server) {
 		seed := uint64(time.Now().UnixNano())
 		t.Logf("seed %d", seed)
@@ -71,14 +83,17 @@ func TestReplicasOnS3(t *testing.T) {
 			life: func() int64 {
 				mu.Lock()
 				defer mu.Unlock()
+				if random.IntN(4) == 0 {
+					return 4_000_000 + random.Int64N(5_000_000)
+				}
 				return random.Int64N(700_000)
 			},
 		})
-		bucket, databaseURL := storage.Bucket(t), pgtest.NewURL(t)
+		proxy, bucket, databaseURL := storage.Proxy(t), storage.Bucket(t), pgtest.NewURL(t)
 		var replicas []*server
 		for i := range 2 {
 			addr := freeAddr(t)
-			replicas = append(replicas, newServer(t, onS3(storage.URL(bucket, "part-size=5MiB"), "server"), func(c *config.Config) {
+			replicas = append(replicas, newServer(t, onS3(proxy.URL(bucket, "part-size=5MiB"), "server"), func(c *config.Config) {
 				c.Addr, c.DatabaseURL, c.PublicURL = addr, config.Secret(databaseURL), "http://"+l.addr
 				if i == 1 {
 					c.InlineBytes = 0 // what one keeps in the ledger, the other keeps in segments
@@ -87,18 +102,17 @@ func TestReplicasOnS3(t *testing.T) {
 			replicas[i].url = "http://" + addr // past the line
 		}
 		served := alternate(t, balancer, replicas)
+		clients := rounds(3, 60)
 		t.Run("clients", func(t *testing.T) {
-			for i := range rounds(3, 60) {
-				c := tusCase{
-					File: wav, Retries: 50, ChunkSize: []int{0, 100_000, 400_000}[i%3],
-					Metadata: map[string]string{"clientId": fmt.Sprint(i)},
-				}
+			for i := range clients {
+				c := cases[i%len(cases)]
+				c.Retries, c.Metadata = 50, map[string]string{"clientId": fmt.Sprint(i)}
 				t.Run(fmt.Sprint(i, " in chunks of ", c.ChunkSize), func(t *testing.T) {
 					t.Parallel()
 					u := replicas[i%2].user(t, fmt.Sprint(i))
 					p := u.startClient(c)
 					p.mustSucceed()
-					u.checkStored(p.recording(), wav)
+					u.checkStored(p.recording(), c.File)
 					if diff := cmp.Diff([]string{p.recording()}, u.recordings()); diff != "" {
 						t.Errorf("recordings (-want +got):\n%s", diff)
 					}
@@ -108,8 +122,30 @@ func TestReplicasOnS3(t *testing.T) {
 		if served[0].Load() == 0 || served[1].Load() == 0 || l.breaks.Load() == 0 {
 			t.Errorf("the replicas served %d and %d requests, %d connections broke", served[0].Load(), served[1].Load(), l.breaks.Load())
 		}
-		if left := storage.Multiparts(t, bucket); len(left) != 0 {
-			t.Errorf("left in storage: %v", left)
+		requests, many := proxy.Counts().Requests, clients*2/3
+		if requests["UploadPart"] < 3*many || requests["CompleteMultipartUpload"] < many {
+			t.Errorf("%d large files made these requests: %v", many, requests)
 		}
+		t.Logf("%d connections broke; requests to the storage: %v", l.breaks.Load(), requests)
+		checkNothingLeft(t, storage, bucket, databaseURL)
 	})
+}
+
+// checkNothingLeft wants the storage to hold nothing but what recordings that are
+// ready own, and all of that.
+func checkNothingLeft(t *testing.T, storage *s3test.Server, bucket, databaseURL string) {
+	t.Helper()
+	if left := storage.Multiparts(t, bucket); len(left) != 0 {
+		t.Errorf("multipart uploads are left: %v", left)
+	}
+	if keys := storage.Keys(t, bucket); slices.ContainsFunc(keys, func(key string) bool { return strings.HasPrefix(key, "parts/") }) {
+		t.Errorf("segments are left: %v", keys)
+	}
+	cfg := config.Default()
+	cfg.DatabaseURL, cfg.StorageURL = config.Secret(databaseURL), storage.URL(bucket)
+	var report bytes.Buffer
+	problems, err := app.Fsck(t.Context(), app.FsckOptions{Config: cfg, Verify: true, Out: &report, Log: slog.New(slog.DiscardHandler)})
+	if err != nil || problems != 0 {
+		t.Errorf("fsck: %v\n%s", err, &report)
+	}
 }

@@ -34,6 +34,7 @@ func (p *phone) uploadPartials(ctx context.Context) error {
 	for i, piece := range pieces {
 		paths[i] = piece.path
 		p.retries += piece.retries
+		p.refused += piece.refused
 	}
 	// A second time when it is done, too: it is the same recording.
 	for range 2 {

@@ -8,9 +8,9 @@
 //   - after the janitor nothing is stored that nobody owns.
 //
 // The server is built once for a test run, with the tag failpoint, and with the
-// race detector if the tests have it. Each test has a database and a folder of
-// its own. What is random is repeated with REPRISE_SEED, which each test prints;
-// REPRISE_SOAK=1 repeats it many times over.
+// race detector if the tests have it. Each test has a database of its own, and a
+// folder or a bucket. What is random is repeated with REPRISE_SEED, which each test
+// prints; REPRISE_SOAK=1 repeats it many times over.
 package crash
 
 import (
@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"reprise/internal/pgtest"
+	"reprise/internal/s3test"
 )
 
 // executable is the server's program, which all tests share.
@@ -52,7 +53,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	executable.path = filepath.Join(dir, "reprise")
-	return pgtest.Run(m)
+	return pgtest.Run(s3test.With(m))
 }
 
 // program returns the path of the server's program.

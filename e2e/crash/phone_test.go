@@ -37,6 +37,7 @@ type phone struct {
 	declared  bool  // the server knows the length
 	partial   bool  // it sends a piece of another phone's file
 	retries   int
+	refused   int  // answers that asked to try again
 	gaveUp    bool // a request of its own may still be on the way
 }
 
@@ -242,6 +243,7 @@ func (p *phone) do(ctx context.Context, method, path string, header http.Header,
 	}
 	switch {
 	case res.StatusCode == http.StatusServiceUnavailable && res.Header.Get("Retry-After") != "":
+		p.refused++
 		return nil, fmt.Errorf("%s: %s", res.Status, text)
 	case res.StatusCode == http.StatusConflict && p.gaveUp &&
 		(strings.Contains(string(text), `"code":"upload_taken_over"`) || strings.Contains(string(text), `"code":"offset_mismatch"`)):

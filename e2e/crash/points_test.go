@@ -10,6 +10,8 @@ import (
 const (
 	clipSeconds   = 6
 	clipUpsampled = 6 // 96 kHz: 2.3 MB
+
+	partSeconds = 17 // so upsampled, 6.5 MB: on S3, a part and a tail
 )
 
 // TestEveryPoint kills the server at every boundary of an upload's way, once
@@ -57,15 +59,52 @@ func TestEveryPoint(t *testing.T) {
 		for _, points := range tt.kill {
 			t.Run(label(tt.way.name, points), func(t *testing.T) {
 				t.Parallel()
-				killAt(t, tt.way, points)
+				newWorld(t).killAt(points, clipSeconds, tt.way)
 			})
 		}
 	}
 }
 
-func killAt(t *testing.T, way way, points []string) {
-	w := newWorld(t)
-	p := w.phone("alice", wav(t, 0, clipSeconds, clipUpsampled), way)
+// TestEveryPointOnS3 is the same for what is done otherwise there, and for what goes
+// with it.
+func TestEveryPointOnS3(t *testing.T) {
+	t.Parallel()
+	pieces := way{name: "in pieces", chunk: chunksOf(900 << 10)}
+	segments := way{name: "in pieces with segments", chunk: pieces.chunk}
+	atOnce := way{name: "with its creation", inCreation: true}
+	whole := way{name: "with its creation as an object", inCreation: true}
+	tests := []struct {
+		way     way
+		seconds int
+		tails   []string // settings
+		kill    [][]string
+	}{
+		{pieces, partSeconds, nil, [][]string{{"part.before", "patch.flushed#2", "stage.store.done"}, {"part.done", "assemble.tail", "stage.verify.done"},
+			{"patch.committed#7"}}},
+		{segments, partSeconds, tailsInS3(), [][]string{{"segment.before", "segment.done", "part.done", "assemble.tail"}, {"segment.done#3", "stage.verify.before"}}},
+		{whole, clipSeconds, nil, [][]string{{"object.before"}, {"object.done", "patch.committed"}}},
+		{atOnce, partSeconds, nil, [][]string{{"part.before#2", "part.done", "patch.flushed"}, {"patch.received"}}},
+	}
+	turn := 0
+	for _, tt := range tests {
+		for _, points := range tt.kill {
+			turn++
+			t.Run(label(tt.way.name, points), func(t *testing.T) {
+				t.Parallel()
+				newWorldOnS3(t, turn, tt.tails...).killAt(points, tt.seconds, tt.way)
+			})
+		}
+	}
+}
+
+// tailsInS3 are the settings that have tails of requests become segments, and not
+// rows of the ledger.
+func tailsInS3() []string { return []string{"REPRISE_INLINE_BYTES=0"} }
+
+// killAt uploads speech while one server after the other dies at its point.
+func (w *world) killAt(points []string, seconds int, way way) {
+	t := w.t
+	p := w.phone("alice", wav(t, 0, seconds, clipUpsampled), way)
 	s := w.start("server 1", points[0])
 	wait := w.begin(p)
 	s.awaitDeath()

@@ -55,8 +55,11 @@ func (l *load) run(user string, rng *rand.Rand) {
 		if ending {
 			return
 		}
-		const seconds = 3
-		p := l.w.phone(user, wav(l.w.t, rng.IntN(lastStart(seconds)), seconds, 1+rng.IntN(6)), randomWay(rng))
+		seconds, upsampled := 3, 1+rng.IntN(6)
+		if l.w.s3 != nil && rng.IntN(2) == 0 {
+			seconds, upsampled = partSeconds, clipUpsampled
+		}
+		p := l.w.phone(user, wav(l.w.t, rng.IntN(lastStart(seconds)), seconds, upsampled), randomWay(rng))
 		err := p.upload(l.ctx)
 		l.mu.Lock()
 		if err != nil {
@@ -183,6 +186,15 @@ func TestDatabaseAway(t *testing.T) {
 // starts it again, again and again while phones upload.
 func TestDatabaseStops(t *testing.T) {
 	t.Parallel()
+	for name, stops := range map[string]int{"disk": rounds(2, 20), "S3": rounds(1, 20)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			stopDatabase(t, stops, name == "S3")
+		})
+	}
+}
+
+func stopDatabase(t *testing.T, stops int, onS3 bool) {
 	rng := randomness(t)
 	options := pgcluster.Options{Dir: filepath.Join(t.TempDir(), "postgres"), Durable: true, MaxConnections: 100}
 	var cluster *pgcluster.Cluster
@@ -198,9 +210,11 @@ func TestDatabaseStops(t *testing.T) {
 	if err := catalog.Migrate(t.Context(), w.pool, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
+	if onS3 {
+		w.moveToS3(rng.IntN(2))
+	}
 	s := w.start("server", "")
 	load := w.startLoad(rng, 3)
-	stops := rounds(2, 20)
 	atOnce, cancel := context.WithCancel(context.Background())
 	cancel()
 	for range stops {

@@ -35,40 +35,88 @@ func TestReplicas(t *testing.T) {
 
 // TestStaleWriter stops a server in the middle of a request, lets the phone go on
 // with another one, and wakes the first up afterwards: what it still does must
-// change nothing.
+// change nothing. The full count is 100 times on disk, and 100 in S3.
 func TestStaleWriter(t *testing.T) {
 	t.Parallel()
-	for _, point := range []string{
+	pieces, atOnce := way{chunk: chunksOf(900 << 10)}, way{inCreation: true}
+	onDisk := []staleWriter{{way: pieces, seconds: clipSeconds, points: []string{
 		"create.done", "part.created", "patch.written#2", "part.synced#2", "patch.flushed#2", "patch.committed#2", "patch.received",
 		"tx.commit#2", // the last byte's: it holds the rows of upload, recording and owner
-	} {
-		t.Run(label("at", []string{point}), func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t)
-			b := w.launch("b", "") // first, so that its janitor has run
-			w.eventually("the janitor has run", func() bool {
-				return query[int](w, `SELECT count(*) FROM river_job WHERE kind = 'janitor' AND state = 'completed'`) == 1
-			})
-			// A stopped worker's job is its own until its connections are gone: TestStaleWorker.
-			a := w.launch("a", "stop:"+point, "--roles=api")
-			w.use(a)
-			p := w.phone("alice", wav(t, 0, clipSeconds, clipUpsampled), way{
-				chunk:   chunksOf(900 << 10),
-				timeout: func() (time.Duration, bool) { return 2 * time.Second, true },
-			})
-			wait := w.begin(p)
-			a.awaitStop()
-			stopped := time.Now()
-			w.use(b)
-			wait()
-			w.awaitReady(p)
-			t.Logf("ready %v after the other server stopped", time.Since(stopped).Round(time.Millisecond))
-			a.thaw()
-			w.awaitServing(a, p)
-			w.use(a, b)
-			w.finish([]*server{a, b}, p)
-		})
+	}}}
+	onS3 := []staleWriter{
+		{way: pieces, seconds: partSeconds, points: []string{"part.before", "part.done"}},
+		{way: pieces, seconds: partSeconds, tails: tailsInS3(), points: []string{"segment.done#2"}},
+		{way: atOnce, seconds: clipSeconds, points: []string{"object.before", "patch.received"}},
+		{way: atOnce, seconds: partSeconds, points: []string{"part.done#2"}},
 	}
+	rng := randomness(t)
+	for place, writers := range [][]staleWriter{onDisk, onS3} {
+		all := eachPoint(writers)
+		for i := range rounds(len(all), 100) {
+			s := all[i%len(all)]
+			if i >= len(all) {
+				s.wakes = time.Duration(rng.IntN(1500)) * time.Millisecond
+			}
+			t.Run(label([]string{"at", "on S3 at"}[place], s.points), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				if place == 1 {
+					w.moveToS3(i)
+				}
+				w.settings = s.tails
+				w.outlive(s)
+			})
+		}
+	}
+}
+
+// staleWriter is a server that stops in the middle of a request.
+type staleWriter struct {
+	way     way
+	seconds int      // of speech
+	tails   []string // settings
+	points  []string
+	wakes   time.Duration // so long after the phone has gone on with the other; 0 is when the recording is ready
+}
+
+// eachPoint makes writers of one point each.
+func eachPoint(writers []staleWriter) (each []staleWriter) {
+	for _, s := range writers {
+		for i := range s.points {
+			one := s
+			one.points = s.points[i : i+1]
+			each = append(each, one)
+		}
+	}
+	return each
+}
+
+func (w *world) outlive(s staleWriter) {
+	const gaveUp = 2 * time.Second
+	b := w.launch("b", "") // first, so that its janitor has run
+	w.eventually("the janitor has run", func() bool {
+		return query[int](w, `SELECT count(*) FROM river_job WHERE kind = 'janitor' AND state = 'completed'`) == 1
+	})
+	// A stopped worker's job is its own until its connections are gone: TestStaleWorker.
+	a := w.launch("a", "stop:"+s.points[0], "--roles=api")
+	w.use(a)
+	s.way.timeout = func() (time.Duration, bool) { return gaveUp, true }
+	p := w.phone("alice", wav(w.t, 0, s.seconds, clipUpsampled), s.way)
+	wait := w.begin(p)
+	a.awaitStop()
+	stopped := time.Now()
+	w.use(b)
+	if s.wakes > 0 {
+		time.Sleep(gaveUp + s.wakes)
+		a.thaw()
+	}
+	wait()
+	w.awaitReady(p)
+	w.t.Logf("ready %v after the other server stopped", time.Since(stopped).Round(time.Millisecond))
+	a.thaw()
+	w.awaitServing(a, p)
+	w.use(a, b)
+	w.finish([]*server{a, b}, p)
 }
 
 // TestStaleWorker stops a server in the middle of a stage, takes its connections
@@ -81,24 +129,32 @@ func TestStaleWorker(t *testing.T) {
 	} {
 		t.Run(label("at", []string{point}), func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
-			p := w.phone("alice", wav(t, 0, clipSeconds, clipUpsampled), way{
-				timeout: func() (time.Duration, bool) { return 10 * time.Second, true },
-			})
-			a := w.start("a", "stop:"+point)
-			wait := w.begin(p)
-			a.awaitStop() // perhaps before it has answered the last PATCH
-			w.cut("a")
-			b := w.launch("b", "")
-			w.use(b)
-			wait()
-			w.awaitReady(p)
-			a.thaw()
-			w.awaitServing(a, p)
-			w.use(a, b)
-			w.finish([]*server{a, b}, p)
+			newWorld(t).outliveWorker(point, clipSeconds, way{})
 		})
 	}
+	for turn, point := range []string{"assemble.tail", "stage.verify.before"} {
+		t.Run(label("on S3 at", []string{point}), func(t *testing.T) {
+			t.Parallel()
+			newWorldOnS3(t, turn).outliveWorker(point, partSeconds, way{chunk: chunksOf(900 << 10)})
+		})
+	}
+}
+
+func (w *world) outliveWorker(point string, seconds int, way way) {
+	way.timeout = func() (time.Duration, bool) { return 10 * time.Second, true }
+	p := w.phone("alice", wav(w.t, 0, seconds, clipUpsampled), way)
+	a := w.start("a", "stop:"+point)
+	wait := w.begin(p)
+	a.awaitStop() // perhaps before it has answered the last PATCH
+	w.cut("a")
+	b := w.launch("b", "")
+	w.use(b)
+	wait()
+	w.awaitReady(p)
+	a.thaw()
+	w.awaitServing(a, p)
+	w.use(a, b)
+	w.finish([]*server{a, b}, p)
 }
 
 // TestStaleWorkerWakesEarly is the same, but the first server wakes up while the

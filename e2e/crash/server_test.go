@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -218,17 +219,17 @@ func (w *world) env(name string) []string {
 	query := database.Query()
 	query.Set("application_name", name)
 	database.RawQuery = query.Encode()
-	return []string{
+	env := []string{
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + os.Getenv("HOME"),
 		"GORACE=halt_on_error=0",
 		"REPRISE_ADDR=127.0.0.1:0",
 		"REPRISE_ADMIN_ADDR=127.0.0.1:0",
 		"REPRISE_DATABASE_URL=" + database.String(),
-		"REPRISE_STORAGE_URL=file://" + w.root,
 		"REPRISE_AUTH=dev",
 		"REPRISE_DEV_KEY=" + fmt.Sprintf("%x", w.key),
 		"REPRISE_DELETED_RETENTION=0",
 		"REPRISE_LOG_LEVEL=info",
 	}
+	return slices.Concat(env, w.storageEnv(), w.settings)
 }

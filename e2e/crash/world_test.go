@@ -17,6 +17,7 @@ import (
 
 	"reprise/auth"
 	"reprise/internal/pgtest"
+	"reprise/internal/s3test"
 )
 
 // observer is how the tests' own connections call themselves, so that those of
@@ -29,7 +30,10 @@ type world struct {
 	t           *testing.T
 	databaseURL string
 	pool        *pgxpool.Pool
-	root        string // of the storage
+	root        string         // of the storage, or on S3 of what workers keep beside it
+	s3          *s3test.Server // of the bucket that is the storage; nil if the folder is
+	bucket      string
+	settings    []string // more of the servers' environment
 	key         []byte
 	mayFail     bool // workers die so often that a recording may fail, and is tried again
 

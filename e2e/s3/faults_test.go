@@ -154,16 +154,17 @@ func (w *world) wantNothingElse(keys []string) {
 	}
 }
 
-// One part of a PATCH can't be stored while those behind it are: what counts ends
-// before it, and the phone goes on from there.
+// One part of a PATCH can't be stored while the others are, whichever it is: what
+// counts ends before it, and the phone goes on from there.
 func TestMiddlePartFails(t *testing.T) {
 	t.Parallel()
-	const parts = 4
+	const parts = 5 // the last is shorter
 	faults := []s3test.Fault{s3test.InternalError(), s3test.SlowDown(), s3test.Reset(), s3test.InternalError().After()}
 	onBoth(t, func(t *testing.T, w *world) {
 		w.addReplica(keptInLedger, smallParts)
-		data := audio(1, parts*partSize+3*mib)
+		data := audio(1, (parts-1)*partSize+3*mib)
 		for part := 1; part <= parts; part++ {
+			w.proxy.ResetCounts()
 			w.proxy.Fail(func(r s3test.Request) s3test.Fault {
 				if r.Op == "UploadPart" && r.Part == part {
 					return faults[part%len(faults)]
@@ -176,6 +177,9 @@ func TestMiddlePartFails(t *testing.T) {
 			}
 			failed := p.patch(t.Context())
 			w.proxy.Fail(nil)
+			if w.proxy.Counts().Faults == 0 {
+				t.Errorf("part %d was not made fail", part)
+			}
 			if err := p.look(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -188,10 +192,32 @@ func TestMiddlePartFails(t *testing.T) {
 			}
 			w.wantObject(w.assemble(p.recording), data)
 		}
-		if w.proxy.Counts().Faults < parts {
-			t.Error("not every part was made fail")
-		}
 	})
+}
+
+// The server gives no answer to one request. The store itself gives it up, with no
+// help of its HTTP client, and a second one does it: the phone notices nothing.
+func TestRequestHangs(t *testing.T) {
+	t.Parallel()
+	for i, fault := range []s3test.Fault{s3test.Hang(), s3test.Hang().After()} {
+		t.Run(fault.String(), func(t *testing.T) {
+			t.Parallel()
+			servers := s3test.Servers(t)
+			w := newWorld(t, servers[i%len(servers)])
+			w.attemptTime = 0
+			w.addReplica(keptInS3)
+			w.proxy.Fail(s3test.Nth("PutObject", 1, fault))
+			data := audio(1, 64*kib)
+			p := w.phone(data, len(data))
+			if err := p.upload(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			w.wantObject(w.assemble(p.recording), data)
+			if n := w.proxy.Counts().Requests["PutObject"]; p.retries != 0 || n != 2 {
+				t.Errorf("%d requests to S3, and the phone tried %d times again", n, p.retries)
+			}
+		})
+	}
 }
 
 // A bucket's rule has aborted the multipart upload of a slow phone: it is told that

@@ -34,7 +34,8 @@ const (
 	mib = 1 << 20
 
 	maxSize = 1 << 30
-	// attemptTime is how long a hanging S3 server is waited for.
+	// attemptTime is how long a hanging S3 server is waited for: less than the store
+	// itself would.
 	attemptTime = 2 * time.Second
 	// patience is for what takes seconds, on a machine that has much else to do.
 	patience = 3 * time.Minute
@@ -50,6 +51,8 @@ type world struct {
 	catalog  *catalog.Catalog
 	owner    uuid.UUID
 	replicas []*replica
+	// attemptTime is the limit of the replicas' HTTP clients; 0 leaves it to the store.
+	attemptTime time.Duration
 }
 
 // replica is one process of the server, as far as uploads need it.
@@ -61,7 +64,7 @@ type replica struct {
 // newWorld makes a world without replicas.
 func newWorld(t *testing.T, server *s3test.Server) *world {
 	t.Helper()
-	w := &world{t: t, server: server, bucket: server.Bucket(t), proxy: server.Proxy(t), pool: pgtest.New(t)}
+	w := &world{t: t, server: server, bucket: server.Bucket(t), proxy: server.Proxy(t), pool: pgtest.New(t), attemptTime: attemptTime}
 	var err error
 	if w.catalog, err = catalog.New(catalog.Options{Pool: w.pool}); err != nil {
 		t.Fatal(err)
@@ -104,7 +107,7 @@ func (w *world) addReplica(tails kept, extra ...string) *replica {
 	store, err := s3.New(w.t.Context(), s3.Options{
 		Location: location, Inline: w.catalog,
 		MemoryBytes: 256 * mib, InlineBytes: int64(tails), InlineRate: maxSize,
-		Log: log, Metrics: prometheus.NewRegistry(), HTTPClient: &http.Client{Transport: transport, Timeout: attemptTime}, Now: time.Now,
+		Log: log, Metrics: prometheus.NewRegistry(), HTTPClient: &http.Client{Transport: transport, Timeout: w.attemptTime}, Now: time.Now,
 	})
 	if err != nil {
 		w.t.Fatal(err)
