@@ -60,7 +60,21 @@ func (u *upload) WriteChunk(ctx context.Context, offset int64, src io.Reader) (i
 	if d := u.req.draft; d != nil && err == nil && u.req.body.complete() {
 		err = d.checkEnd(u.row, u.row.Offset)
 	}
-	return u.row.Offset - start, u.req.fail(u.failIfLost(ctx, err))
+	return u.row.Offset - start, u.req.fail(u.sayIfEnded(ctx, u.failIfLost(ctx, err)))
+}
+
+// sayIfEnded says of an upload that has ended while it was written to what a HEAD would
+// say. A client that is told to ask for the offset, and then that there is none, may
+// begin anew: tus-js-client does.
+func (u *upload) sayIfEnded(ctx context.Context, err error) error {
+	if recording.CodeOf(err) != recording.CodeTakenOver {
+		return err
+	}
+	now, findErr := u.s.o.Ledger.FindUpload(ctx, u.row.OwnerID, u.row.ID)
+	if findErr != nil { // the client asks for itself
+		return err
+	}
+	return cmp.Or(u.s.checkAlive(now), err)
 }
 
 // failIfLost ends the upload if err says that committed bytes of it are lost:

@@ -249,8 +249,8 @@ func TestDeleteWhileUploading(t *testing.T) {
 	if got := u.do(http.MethodDelete, "/v1/recordings/"+p.recording(), nil); got.status != http.StatusNoContent {
 		t.Fatalf("delete: %v", got)
 	}
-	// The client is told, with the recording's upload gone, and makes a new one or
-	// gives up; it must not end well with the deleted one.
+	// The client is told so by the request that is under way or by the next, and
+	// gives up; it must not end well with the deleted one, nor begin anew.
 	end := p.end()
 	if end.Failure == nil || end.Failure.Status != http.StatusGone {
 		t.Errorf("the client: %s", p)
