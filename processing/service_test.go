@@ -5,15 +5,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -262,46 +258,54 @@ func TestStopInterrupts(t *testing.T) {
 func TestDeletedWhileItRuns(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	real, err := exec.LookPath("ffmpeg")
-	if err != nil {
-		t.Fatal(err)
-	}
-	hangOnce := filepath.Join(t.TempDir(), "ffmpeg")
-	script := "#!/bin/sh\nif mkdir \"$0.once\" 2>/dev/null; then echo $$ >\"$0.new\"; mv \"$0.new\" \"$0.pid\"; exec sleep 1000; fi\nexec " + real + " \"$@\"\n"
-	if err := os.WriteFile(hangOnce, []byte(script), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	s := w.start(func(o *Options) { o.FFmpeg = hangOnce; o.Workers = 1 })
+	hang := standin.Named(t, standin.Build(t), "hang", "")
+	s := w.start(func(o *Options) { o.FFmpeg = hang; o.Workers = 1 })
 	deleted := w.upload(speech(t, "mp3"), nil, nil)
-	var text []byte
-	for start := time.Now(); text == nil && time.Since(start) < 60*time.Second; time.Sleep(20 * time.Millisecond) {
-		text, _ = os.ReadFile(hangOnce + ".pid") // not there yet
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	first := w.hanging(hang)
 	other := w.upload(speech(t, "mp3"), nil, nil) // waits for the one worker
 	if err := w.catalog.DeleteRecording(t.Context(), w.owner, deleted); err != nil {
 		t.Fatal(err)
 	}
-	if r := w.wait(other, recording.StateReady, recording.StateFailed); r.State != recording.StateReady {
-		t.Errorf("the other one is %s: %s", r.State, r.Reason)
+	if second := w.hanging(hang, first...); len(second) == 0 {
+		t.Fatal("the worker has not become free")
 	}
-	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
-		t.Errorf("ffmpeg still runs: %v", err)
+	for _, pid := range first {
+		if path, err := os.Readlink("/proc/" + pid + "/exe"); err == nil && path == hang {
+			t.Errorf("the process %s still runs", pid)
+		}
 	}
-	var job string
-	if err := w.pool.QueryRow(t.Context(), `SELECT state || ' ' || attempt || ' ' || coalesce(array_length(errors, 1), 0) FROM river_job
-		WHERE args->>'recordingId' = $1 AND args->>'stage' = 'transcode'`, deleted.String()).Scan(&job); err != nil || job != "completed 1 0" {
-		t.Errorf("its job is %q, %v", job, err)
+	job := func(id uuid.UUID) (text string) {
+		if err := w.pool.QueryRow(t.Context(), `SELECT state || ' ' || attempt || ' ' || coalesce(array_length(errors, 1), 0) FROM river_job
+			WHERE args->>'recordingId' = $1 AND args->>'stage' = 'transcode'`, id.String()).Scan(&text); err != nil {
+			t.Fatal(err)
+		}
+		return text
 	}
-	if left, _ := filepath.Glob(filepath.Join(w.workDir, "worker-*", "job-*")); len(left) != 0 {
-		t.Errorf("left behind: %v", left)
+	if got := []string{job(deleted), job(other)}; !slices.Equal(got, []string{"completed 1 0", "running 1 0"}) {
+		t.Errorf("the jobs are %q", got)
+	}
+	if left, _ := filepath.Glob(filepath.Join(w.workDir, "worker-*", "job-*")); len(left) != 1 {
+		t.Errorf("there are %v, want only the other one's", left)
 	}
 	if n := testutil.ToFloat64(s.metrics.failed.WithLabelValues(string(recording.ReasonInternal))); n != 0 {
 		t.Errorf("%v failures counted", n)
 	}
+}
+
+// hanging waits for processes of a program, but for those that are known, and returns
+// their ids.
+func (w *world) hanging(program string, known ...string) (pids []string) {
+	w.t.Helper()
+	for start := time.Now(); len(pids) == 0 && time.Since(start) < 60*time.Second; time.Sleep(20 * time.Millisecond) {
+		links, _ := filepath.Glob("/proc/[0-9]*/exe")
+		for _, link := range links {
+			pid := filepath.Base(filepath.Dir(link))
+			if path, err := os.Readlink(link); err == nil && path == program && !slices.Contains(known, pid) {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
 }
 
 func TestStartAndStopAgain(t *testing.T) {

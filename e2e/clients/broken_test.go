@@ -19,9 +19,9 @@ import (
 // newServerBehind starts a server that tus clients reach over the line.
 func newServerBehind(t *testing.T, l *line) *server {
 	t.Helper()
-	newLine(t, l)
 	addr := freeAddr(t)
 	l.dial = func() (net.Conn, error) { return (&net.Dialer{}).DialContext(context.Background(), "tcp", addr) }
+	newLine(t, l)
 	s := newServer(t, func(c *config.Config) { c.Addr, c.PublicURL = addr, "http://"+l.addr })
 	s.url = "http://" + addr
 	return s

@@ -29,7 +29,7 @@ type line struct {
 	conns map[net.Conn]struct{}
 }
 
-// newLine opens a line. Its dial may be set until the first connection.
+// newLine opens a line, whose dial is set.
 func newLine(t *testing.T, l *line) *line {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -182,7 +182,7 @@ func TestCrossOrigin(t *testing.T) {
 		}
 		for path, method := range map[string]string{"/files/": http.MethodPost, "/files/x": http.MethodPatch, "/v1/recordings/x": http.MethodDelete, "/v1/recordings": http.MethodGet} {
 			got := nobody.do(http.MethodOptions, path, nil, "Origin", tt.origin, "Access-Control-Request-Method", method,
-				"Access-Control-Request-Headers", "authorization,content-type,tus-resumable,upload-draft-interop-version,upload-complete,upload-length,upload-metadata,upload-offset")
+				"Access-Control-Request-Headers", "authorization,content-type,tus-resumable,upload-complete,upload-draft-interop-version,upload-length,upload-metadata,upload-offset")
 			if got.header.Get("Access-Control-Allow-Origin") != want {
 				t.Errorf("preflight of %s %s from %s: %v", method, path, tt.origin, got)
 			}
@@ -215,7 +215,7 @@ func TestCrossOrigin(t *testing.T) {
 			{u, http.MethodPost, "/v1/me", nil, http.StatusMethodNotAllowed},
 		} {
 			got := e.who.do(e.method, e.path, nil, append(e.header, "Origin", tt.origin)...)
-			if got.status != e.status || got.header.Get("Access-Control-Allow-Origin") != want || !slices.Contains(got.header.Values("Vary"), "Origin") {
+			if got.status != e.status || got.header.Get("Access-Control-Allow-Origin") != want || tt.s == open && !slices.Contains(got.header.Values("Vary"), "Origin") {
 				t.Errorf("%s %s for %s: %v", e.method, e.path, tt.origin, got)
 			}
 		}

@@ -12,10 +12,12 @@ import (
 
 	"reprise/internal/pgtest"
 	"reprise/internal/s3test"
+	"reprise/processing/sandbox"
 )
 
 // tusd keeps a goroutine of each request for as long as a broken request may
 // still commit.
 func TestMain(m *testing.M) {
+	sandbox.Main()
 	pgtest.Main(s3test.With(m), goleak.IgnoreAnyFunction("github.com/tus/tusd/v2/pkg/handler.newDelayedContext.func1"))
 }

@@ -64,8 +64,9 @@ func (x *target) attacks(half, deferred, recording string) []attack {
 	add(x.with(http.MethodPost, files, "", draft, each("Upload-Length", badNumbers()), "invalid_request"))
 	add(x.with(http.MethodPatch, half, "x", chunk, each("Upload-Offset", badNumbers()), "invalid_request"))
 	add(x.with(http.MethodPatch, half, "x", chunk, [][]string{{"Upload-Offset: 63"}, {"Upload-Offset: 65"}, {"Upload-Offset: 9223372036854775807"}}, "offset_mismatch"))
-	add(x.with(http.MethodPatch, deferred, "x", append(chunk[:2:2], "Upload-Offset: 0"), append(each("Upload-Length", badNumbers()),
-		[]string{"Upload-Length: 9223372036854775807"}), "invalid_request"))
+	deferring := append(chunk[:2:2], "Upload-Offset: 0")
+	add(x.with(http.MethodPatch, deferred, "x", deferring, each("Upload-Length", badNumbers()), "invalid_request"))
+	add(x.with(http.MethodPatch, deferred, "x", deferring, [][]string{{"Upload-Length: 9223372036854775807"}}, "too_large"))
 	add(x.with(http.MethodPatch, half, "x", chunk, [][]string{{"Upload-Length: 65"}, {"Upload-Length: 1001"}}, "invalid_request"))
 	add(x.with(http.MethodPatch, half, strings.Repeat("x", 937), chunk, [][]string{{v1}}, "too_large"))
 	add(x.with(http.MethodHead, half, "", []string{v1}, each("Upload-Offset", []string{"-1", "+5"}), ""))
