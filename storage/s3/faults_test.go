@@ -129,6 +129,7 @@ func TestMultipartLost(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, server *s3test.Server) {
 		s, _, l, bucket := newFaultyStore(t, server)
+		s.timeout = 3 * time.Second // Assemble asks for four times as long before it calls bytes lost
 		u := newUpload(t, l, 3*testPart, false)
 		u.patch(s, testPart+10)
 		complete := newUpload(t, l, testPart+10, false)
