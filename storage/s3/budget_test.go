@@ -69,16 +69,16 @@ func TestMemoryGivesUp(t *testing.T) {
 		m.tryTake(50)
 		gone := errors.New("gone")
 		ctx, cancel := context.WithCancelCause(t.Context())
-		result := make(chan error, 2)
-		go func() { result <- m.take(ctx, 80) }()
+		first, second := make(chan error, 1), make(chan error, 1)
+		go func() { first <- m.take(ctx, 80) }()
 		synctest.Wait()
-		go func() { result <- m.take(t.Context(), 50) }()
+		go func() { second <- m.take(t.Context(), 50) }()
 		synctest.Wait()
 		cancel(gone)
-		if err := <-result; !errors.Is(err, gone) {
+		if err := <-first; !errors.Is(err, gone) {
 			t.Errorf("take = %v, want the cause", err)
 		}
-		if err := <-result; err != nil {
+		if err := <-second; err != nil {
 			t.Errorf("take behind him: %v", err)
 		}
 		wantUse(t, m, 100, 0)
