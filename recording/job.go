@@ -67,5 +67,7 @@ type StageResult struct {
 	Loudness  *Loudness
 	Silences  []Silence
 	Artifacts []Artifact
-	Decoded   time.Duration // audio that was decoded for it, which its owner's limit is for
+	// Insight is what is asked for once the recording is ready; "" for nothing.
+	Insight Stage
+	Decoded time.Duration // audio that was decoded for it, which its owner's limit is for
 }

@@ -16,6 +16,8 @@ const (
 	LimitDailyBytes         LimitName = "daily_bytes"         // bytes that a user sends in a day
 	LimitStoredBytes        LimitName = "stored_bytes"        // bytes of a user's originals
 	LimitDailyDecoded       LimitName = "daily_decoded"       // time of a user's audio that is decoded in a day
+	LimitDailyTranscribed   LimitName = "daily_transcribed"   // time of a user's audio that is transcribed in a day
+	LimitDailyTokens        LimitName = "daily_tokens"        // tokens that a user's analyses take in a day
 	LimitUserSockets        LimitName = "user_sockets"        // event sockets of a user
 	LimitSockets            LimitName = "sockets"             // event sockets in all
 )
@@ -38,6 +40,8 @@ type UserLimits struct {
 	BytesPerDay       int64
 	StoredBytes       int64
 	DecodedPerDay     time.Duration
+	TranscribedPerDay time.Duration
+	TokensPerDay      int64
 	Sockets           int
 }
 

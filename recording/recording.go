@@ -87,6 +87,7 @@ type Recording struct {
 	Silences []Silence // set by the transcode stage
 
 	Artifacts []Artifact
+	Insights  []Insight // of the stages that were asked for, StageTranscribe first
 
 	Version    int64 // raised by every change; starts at 1
 	CreatedAt  time.Time
