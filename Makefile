@@ -21,6 +21,10 @@ demo: ## upload real speech over a line that breaks, and watch; starts a server 
 	@$(MAKE) --no-print-directory build
 	@exec scripts/demo.sh
 
+.PHONY: whisper
+whisper: ## install Whisper (tiny.en), to have recordings in English transcribed on this machine
+	@scripts/setup.sh whisper
+
 .PHONY: test
 test: $(NODE_MODULES) ## every test, with the race detector; prints the coverage
 	@scripts/setup.sh test

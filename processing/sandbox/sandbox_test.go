@@ -146,6 +146,40 @@ func testFiles(t *testing.T, f *Fence, program string) {
 	}
 }
 
+// A folder that is allowed is listed and read, with all below, and is not written to,
+// and nothing in it is run.
+func TestFolders(t *testing.T) {
+	t.Parallel()
+	program := standin.Build(t)
+	folder := t.TempDir()
+	inner := filepath.Join(folder, "deep", "down")
+	if err := os.MkdirAll(inner, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(inner, "weights")
+	if err := os.WriteFile(file, []byte("weights"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, f := range variants(t) {
+		if !f.want.Landlock {
+			continue
+		}
+		said, _ := try(t, f, Spec{Path: program, Args: []string{"read", strings.Join([]string{folder, inner, file}, "\n")}, Folders: []string{folder}})
+		if strings.Count(said, "DONE") != 3 {
+			t.Errorf("%s: reading:\n%s", name, said)
+		}
+		targets := []string{file, filepath.Join(folder, "new"), filepath.Join(inner, "new")}
+		said, _ = try(t, f, Spec{Path: program, Args: []string{"write", strings.Join(targets, "\n")}, Folders: []string{folder}, FileBytes: 1 << 20})
+		if strings.Contains(said, "DONE") {
+			t.Errorf("%s: writing:\n%s", name, said)
+		}
+		said, _ = try(t, f, Spec{Path: program, Args: []string{"read", filepath.Dir(folder)}, Folders: []string{folder}})
+		if !strings.Contains(said, "permission denied") {
+			t.Errorf("%s: reading what is above:\n%s", name, said)
+		}
+	}
+}
+
 func testNetwork(t *testing.T, f *Fence, program string) {
 	var got atomic.Int64
 	var tried []string
