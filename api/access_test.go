@@ -31,6 +31,16 @@ func routes(id string) []request {
 		{method: "GET", path: one + "/peaks?format=dat"},
 		{method: "GET", path: one + "/events"},
 		{method: "POST", path: one + "/reprocess"},
+		{method: "POST", path: one + "/reprocess", body: `{"stages":["analyse"]}`, headers: []string{"Content-Type", "application/json"}},
+		{method: "GET", path: one + "/transcript"},
+		{method: "GET", path: one + "/transcript.json"},
+		{method: "GET", path: one + "/transcript.vtt"},
+		{method: "GET", path: one + "/transcript.srt"},
+		{method: "GET", path: one + "/transcript.txt"},
+		{method: "PATCH", path: one + "/transcript", body: `{"version":1,"startMs":0,"endMs":1,"text":"x"}`, headers: []string{"Content-Type", "application/json"}},
+		{method: "GET", path: one + "/transcript/corrections"},
+		{method: "GET", path: one + "/analysis"},
+		{method: "GET", path: "/v1/search?q=x"},
 		{method: "DELETE", path: one},
 	}
 }

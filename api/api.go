@@ -49,6 +49,19 @@ type Catalog interface {
 	// RetryRecording processes a failed recording again, from the stage that
 	// failed on; one in another state is an error of code conflict.
 	RetryRecording(ctx context.Context, owner, id uuid.UUID) (recording.Recording, error)
+	// Reprocess asks for stages of a recording again, and returns how far all are.
+	Reprocess(ctx context.Context, owner, id uuid.UUID, r recording.Reprocessing) ([]recording.Insight, error)
+	// Transcript returns what was said in a recording, as its owner has corrected it.
+	Transcript(ctx context.Context, owner, id uuid.UUID) (recording.Transcript, error)
+	// CorrectTranscript changes one segment and returns the transcript as it is then; one
+	// that is not of the current version is an error of code conflict.
+	CorrectTranscript(ctx context.Context, owner, id uuid.UUID, change recording.CorrectionChange) (recording.Transcript, error)
+	// Corrections returns all corrections of a transcript, the latest first.
+	Corrections(ctx context.Context, owner, id uuid.UUID) ([]recording.Correction, error)
+	// Analysis returns what a recording is about.
+	Analysis(ctx context.Context, owner, id uuid.UUID) (recording.Analysis, error)
+	// Search returns a page of the owner's recordings that have the words.
+	Search(ctx context.Context, owner uuid.UUID, s recording.Search) (recording.SearchResult, error)
 	// EventsSince returns the milestones of these recordings with a number above
 	// since, in their order, at most limit.
 	EventsSince(ctx context.Context, owner uuid.UUID, recordings []uuid.UUID, since int64, limit int) ([]recording.Event, error)
@@ -102,6 +115,10 @@ type Options struct {
 	// Limits are what users may have, for telling them.
 	Limits recording.UserLimits
 
+	// Models are those that a user may choose when a stage is asked for again, besides
+	// the configured one, by each stage that can be asked for.
+	Models map[recording.Stage][]string
+
 	// PublicURL is what clients reach the public listener by, without a slash at
 	// its end, for example "https://audio.example.com". URLs in answers begin
 	// with it.
@@ -118,6 +135,7 @@ type API struct {
 	accounts  Accounts
 	problems  *Problems
 	limits    recording.UserLimits
+	models    map[recording.Stage][]string
 	publicURL string
 	huma      huma.API
 }
@@ -127,12 +145,12 @@ type API struct {
 // answers with a problem too.
 func New(router Router, o Options) (*API, error) {
 	a := &API{
-		catalog:   o.Catalog,
-		objects:   o.Objects,
-		signer:    o.Signer,
-		accounts:  o.Accounts,
-		problems:  o.Problems,
-		limits:    o.Limits,
+		catalog:  o.Catalog,
+		objects:  o.Objects,
+		signer:   o.Signer,
+		accounts: o.Accounts,
+		problems: o.Problems,
+		limits:   o.Limits, models: o.Models,
 		publicURL: strings.TrimRight(o.PublicURL, "/"),
 	}
 	a.huma = humago.New(router, a.config(o.Version))
@@ -140,6 +158,8 @@ func New(router Router, o Options) (*API, error) {
 	a.registerAccount()
 	a.registerRecordings()
 	a.registerAudio()
+	a.registerTranscripts()
+	a.registerSearch()
 	a.registerUploads()
 	a.registerEvents()
 	a.registerAdmin()

@@ -53,7 +53,14 @@ func TestRecordingIsCompleteJSON(t *testing.T) {
 			artifact("peaks.json", "application/json", 40_210, "/peaks?format=json"),
 			artifact("peaks.dat", "application/octet-stream", 21_732, "/peaks?format=dat"),
 		},
-		"links":   map[string]any{"self": self, "audio": self + "/audio", "peaks": self + "/peaks", "events": self + "/events"},
+		"insights": map[string]any{
+			"transcribe": map[string]any{"state": "ready", "updatedAt": "2026-05-04T09:31:00Z"},
+			"analyse":    map[string]any{"state": "waiting", "detail": "It waits for its turn.", "updatedAt": "2026-05-04T09:31:00Z"},
+		},
+		"links": map[string]any{
+			"self": self, "audio": self + "/audio", "peaks": self + "/peaks", "events": self + "/events",
+			"transcript": self + "/transcript", "analysis": self + "/analysis",
+		},
 		"version": 7.0, "createdAt": "2026-05-04T09:30:00Z", "updatedAt": "2026-05-04T09:30:10Z",
 		"receivedAt": "2026-05-04T09:30:05Z", "readyAt": "2026-05-04T09:30:10Z",
 	}

@@ -20,6 +20,7 @@ const (
 	tagAccount    = "Account"
 	tagUploads    = "Uploads"
 	tagRecordings = "Recordings"
+	tagInsights   = "Transcripts and search"
 	tagEvents     = "Events"
 	tagAdmin      = "Administration"
 )
@@ -52,6 +53,7 @@ func (a *API) config(version string) huma.Config {
 				{Name: tagAccount, Description: "The user."},
 				{Name: tagUploads, Description: "Sending a recording: the tus protocol 1.0.0 (https://tus.io/protocols/resumable-upload), extensions creation, creation-with-upload, creation-defer-length, termination and concatenation. Any tus client will do."},
 				{Name: tagRecordings, Description: "What has been sent."},
+				{Name: tagInsights, Description: "What was said, what it is about, and finding it again. Nobody waits for these to listen: they follow when the recording is ready."},
 				{Name: tagEvents, Description: "What is happening."},
 				{Name: tagAdmin, Description: "For tokens with the custom claim `role`: `support` reads, `admin` also changes. For all others these paths do not exist. Every use is written into the audit. Nothing here tells titles, file names or content."},
 			},

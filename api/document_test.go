@@ -125,9 +125,10 @@ func TestDocumentStructure(t *testing.T) {
 		}
 	}
 	want := []string{
-		"AdminUser", "Artifact", "Audit", "AuditPage", "ChangeReason", "Event", "EventsPage", "FieldError", "Limits", "Links", "Loudness", "Media",
-		"Problem", "Recording", "RecordingPatch", "RecordingState", "RecordingStatesPage", "RecordingsPage", "Silence", "Ticket", "Upload",
-		"UploadsPage", "Usage", "User", "UsersPage",
+		"AdminUser", "Analysis", "Artifact", "Audit", "AuditPage", "ChangeReason", "Chapter", "Correction", "CorrectionBody", "Corrections", "Entity",
+		"Event", "EventsPage", "FieldError", "Found", "Insight", "Insights", "Limits", "Links", "Loudness", "Media", "Mention",
+		"Problem", "Quote", "Recording", "RecordingPatch", "RecordingState", "RecordingStatesPage", "RecordingsPage", "Reprocessing", "SearchPage",
+		"Segment", "Sentiment", "Silence", "Snippet", "Ticket", "Topic", "Transcript", "Upload", "UploadsPage", "Usage", "User", "UsersPage", "Word",
 	}
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(doc.Components.Schemas))); diff != "" {
 		t.Errorf("schemas: %s", diff)

@@ -58,9 +58,46 @@ func (a *API) addExamples(doc *huma.OpenAPI) {
 	example(paths["/v1/recordings/{id}"].Get, r)
 	example(paths["/v1/recordings/{id}"].Patch, r)
 	example(paths["/v1/recordings/{id}/reprocess"].Post, again)
+	transcript := viewTranscript(exampleTranscript(at))
+	example(paths["/v1/recordings/{id}/transcript"].Get, transcript)
+	example(paths["/v1/recordings/{id}/transcript.json"].Get, transcript)
+	example(paths["/v1/recordings/{id}/transcript"].Patch, transcript)
+	example(paths["/v1/recordings/{id}/transcript/corrections"].Get, correctionsView{Items: []correctionView{{1200, 2600, "We walked to school.", false, 3, at.Add(time.Hour)}}})
+	example(paths["/v1/recordings/{id}/analysis"].Get, exampleAnalysis(at))
+	atMs := int64(1350)
+	example(paths["/v1/search"].Get, a.viewSearch(recording.SearchResult{Complete: true, NextCursor: "AkA_MzMBk0tefzp8wZweWg9PHSs8", Found: []recording.Found{{
+		RecordingID: id, Title: r.Title, RecordedAt: at.Add(-time.Hour), Rank: 1.2,
+		Snippets: []recording.Snippet{{In: "transcript", Text: "We walked to school.", Highlights: [][2]int{{3, 9}}, AtMs: &atMs}},
+	}}}))
 	example(paths["/v1/recordings/{id}/events"].Get, eventsPageView{Items: []eventView{event}, NextSince: event.Seq})
 	example(paths["/v1/uploads"].Get, uploadsPageView{Items: []uploadView{u}, NextCursor: encodeCursor(uploadID)})
 	example(paths["/v1/events/ticket"].Post, ticketView{Ticket: "K7ZL4VQ3W2N5X6R8T9Y1P0M2C4", ExpiresAt: at.Add(time.Minute)})
+}
+
+func exampleTranscript(at time.Time) recording.Transcript {
+	sure, surer := 0.93, 0.97
+	return recording.Transcript{
+		Language: "en", Version: 3, Provider: "whisper", Model: "tiny.en", CreatedAt: at.Add(time.Minute), Segments: []recording.Segment{
+			{StartMs: 0, EndMs: 1100, Text: "Good morning.", Confidence: &sure, Words: []recording.Word{
+				{Text: "Good", StartMs: 0, EndMs: 500, Confidence: &surer}, {Text: "morning.", StartMs: 500, EndMs: 1100},
+			}},
+			{StartMs: 1200, EndMs: 2600, Text: "We walked to school.", Corrected: 3},
+		},
+	}
+}
+
+func exampleAnalysis(at time.Time) recording.Analysis {
+	return recording.Analysis{
+		Language: "en", Title: "The way to school", Summary: "How two sisters walked to school in the winter of 1962.",
+		Topics: []recording.Topic{{Name: "school", Weight: 0.8}},
+		Entities: []recording.Entity{{Kind: recording.EntityDate, Name: "winter of 1962", Mentions: []recording.Mention{
+			{AtMs: 5200, Offset: 61, Length: 14, Text: "winter of 1962"},
+		}}},
+		Sentiment: recording.Sentiment{Label: "positive", Score: 0.4},
+		Chapters:  []recording.Chapter{{StartMs: 0, Title: "The way to school"}},
+		Quotes:    []recording.Quote{{Text: "We walked to school.", StartMs: 1200, EndMs: 2600}},
+		Provider:  "local", Model: "keyphrases", PromptVersion: "1", CreatedAt: at.Add(2 * time.Minute),
+	}
 }
 
 // exampleRecording is a ready recording with every field set.
@@ -81,6 +118,10 @@ func exampleRecording(id uuid.UUID, at time.Time) recording.Recording {
 			{Kind: recording.ArtifactOpus, ContentType: "audio/ogg", SizeBytes: 378_000},
 			{Kind: recording.ArtifactPeaksJSON, ContentType: "application/json", SizeBytes: 40_210},
 			{Kind: recording.ArtifactPeaks, ContentType: "application/octet-stream", SizeBytes: 21_732},
+		},
+		Insights: []recording.Insight{
+			{Stage: recording.StageTranscribe, State: recording.InsightReady, UpdatedAt: at.Add(time.Minute)},
+			{Stage: recording.StageAnalyse, State: recording.InsightWaiting, Detail: "It waits for its turn.", UpdatedAt: at.Add(time.Minute)},
 		},
 		Version: 7, CreatedAt: at, UpdatedAt: ready, ReceivedAt: &received, ReadyAt: &ready,
 	}

@@ -42,6 +42,12 @@ type fake struct {
 	opened     int // objects open now
 	opens      int // and in all
 
+	transcripts map[uuid.UUID]recording.Transcript
+	changes     []recording.CorrectionChange
+	asked       []recording.Reprocessing
+	searches    []recording.Search
+	result      recording.SearchResult
+
 	users   []recording.User
 	audit   []recording.AuditEntry
 	refused error // what is said of every account
@@ -132,6 +138,53 @@ func (f *fake) RetryRecording(_ context.Context, owner, id uuid.UUID) (recording
 	}
 	r.State = recording.StateProcessing
 	return *r, nil
+}
+
+func (f *fake) Reprocess(_ context.Context, owner, id uuid.UUID, asked recording.Reprocessing) ([]recording.Insight, error) {
+	r, err := f.find(owner, id)
+	if err != nil {
+		return nil, err
+	}
+	f.asked = append(f.asked, asked)
+	return r.Insights, nil
+}
+
+func (f *fake) Transcript(_ context.Context, owner, id uuid.UUID) (recording.Transcript, error) {
+	if _, err := f.find(owner, id); err != nil {
+		return recording.Transcript{}, err
+	}
+	t, ok := f.transcripts[id]
+	if !ok {
+		return t, recording.ErrNotFound
+	}
+	return t, nil
+}
+
+func (f *fake) CorrectTranscript(ctx context.Context, owner, id uuid.UUID, change recording.CorrectionChange) (recording.Transcript, error) {
+	f.changes = append(f.changes, change)
+	t, err := f.Transcript(ctx, owner, id)
+	t.Version++
+	return t, err
+}
+
+func (f *fake) Corrections(_ context.Context, owner, id uuid.UUID) ([]recording.Correction, error) {
+	_, err := f.find(owner, id)
+	return []recording.Correction{{StartMs: 1, EndMs: 2, Text: "x", Version: 2, At: epoch}, {StartMs: 1, EndMs: 2, Withdrawn: true, Version: 1, At: epoch}}, err
+}
+
+func (f *fake) Analysis(_ context.Context, owner, id uuid.UUID) (recording.Analysis, error) {
+	if _, err := f.find(owner, id); err != nil {
+		return recording.Analysis{}, err
+	}
+	if _, ok := f.transcripts[id]; !ok {
+		return recording.Analysis{}, recording.ErrNotFound
+	}
+	return exampleAnalysis(epoch), nil
+}
+
+func (f *fake) Search(_ context.Context, _ uuid.UUID, s recording.Search) (recording.SearchResult, error) {
+	f.searches = append(f.searches, s)
+	return f.result, f.err
 }
 
 func (f *fake) EventsSince(_ context.Context, owner uuid.UUID, recordings []uuid.UUID, since int64, limit int) ([]recording.Event, error) {
@@ -271,6 +324,7 @@ func newServer(t *testing.T, change ...func(*server, *Options)) *server {
 	s := &server{fake: &fake{}, mux: http.NewServeMux(), log: &bytes.Buffer{}}
 	logger := slog.New(slog.NewJSONHandler(s.log, nil))
 	o := Options{
+		Models:  map[recording.Stage][]string{recording.StageTranscribe: {"large v3"}, recording.StageAnalyse: nil},
 		Catalog: s.fake, Objects: s.fake, Accounts: s.fake, Problems: NewProblems(logger), PublicURL: publicURL + "/", Version: "1.2.3",
 		Limits: recording.UserLimits{RequestsPerSecond: 100, OpenUploads: 10, DecodedPerDay: time.Hour},
 	}

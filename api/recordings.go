@@ -1,8 +1,10 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
+	"golang.org/x/text/language"
 
 	"reprise/recording"
 )
@@ -58,6 +61,18 @@ type patchInput struct {
 	Body recordingPatchView
 }
 
+type reprocessInput struct {
+	ID   string            `path:"id" doc:"The recording's id, a UUID." example:"01934b5e-7f3a-7cc1-9c1e-5a0f4f1d2b3c"`
+	Body *reprocessingView `required:"false"`
+}
+
+type reprocessingView struct {
+	_        struct{}          `json:"-" additionalProperties:"false"`
+	Stages   []recording.Stage `json:"stages,omitempty" nullable:"false" maxItems:"10" enum:"transcribe,analyse" doc:"A transcription is always followed by an analysis."`
+	Language string            `json:"language,omitempty" maxLength:"35" doc:"BCP 47, what is spoken; absent to use what is declared or detected." example:"en"`
+	Model    string            `json:"model,omitempty" maxLength:"100" doc:"Of the first stage, one that the server puts up for choice; absent for the configured one."`
+}
+
 func (a *API) registerRecordings() {
 	register(a, huma.Operation{
 		OperationID: "listRecordings", Method: http.MethodGet, Path: "/v1/recordings", Tags: []string{tagRecordings},
@@ -81,21 +96,70 @@ func (a *API) registerRecordings() {
 	}, []recording.Code{recording.CodeNotFound}, a.deleteRecording)
 	register(a, huma.Operation{
 		OperationID: "reprocessRecording", Method: http.MethodPost, Path: "/v1/recordings/{id}/reprocess", Tags: []string{tagRecordings},
-		Summary: "Process a failed recording again", Description: "Goes on from the stage that failed. A recording in another state answers with conflict.",
-		DefaultStatus: http.StatusAccepted,
-	}, []recording.Code{recording.CodeNotFound, recording.CodeConflict}, a.reprocessRecording)
+		Summary: "Process a recording again", Description: "Without stages: a failed recording goes on from the stage that failed; one in another state answers with conflict. " +
+			"With stages: transcript or analysis of a recording that is ready are made again; insights says how far they are, and what is there stays until then.",
+		DefaultStatus: http.StatusAccepted, MaxBodyBytes: maxPatchBytes, BodyReadTimeout: patchTimeout,
+	}, []recording.Code{
+		recording.CodeInvalidRequest, recording.CodeNotFound, recording.CodeConflict, recording.CodeTimeout, recording.CodeTooLarge, recording.CodeContentType,
+	}, a.reprocessRecording)
 }
 
-func (a *API) reprocessRecording(ctx context.Context, owner uuid.UUID, in *idInput) (*recordingOutput, error) {
+func (a *API) reprocessRecording(ctx context.Context, owner uuid.UUID, in *reprocessInput) (*recordingOutput, error) {
 	id, err := parseID(in.ID)
 	if err != nil {
 		return nil, err
+	}
+	if in.Body != nil && (len(in.Body.Stages) > 0 || in.Body.Language != "" || in.Body.Model != "") {
+		return a.reprocess(ctx, owner, id, *in.Body)
 	}
 	r, err := a.catalog.RetryRecording(ctx, owner, id)
 	if err != nil {
 		return nil, err
 	}
 	return &recordingOutput{Body: a.viewRecording(r)}, nil
+}
+
+// reprocess asks for the stages after ready again.
+func (a *API) reprocess(ctx context.Context, owner, id uuid.UUID, body reprocessingView) (*recordingOutput, error) {
+	if len(body.Stages) == 0 {
+		return nil, recording.Errorf(recording.CodeInvalidRequest, "Language and model go with stages: name transcribe, analyse or both.")
+	}
+	if body.Language != "" {
+		if _, err := language.Parse(body.Language); err != nil {
+			return nil, recording.Errorf(recording.CodeInvalidRequest, "The language is no tag of BCP 47, such as en or pt-BR.")
+		}
+	}
+	if strings.ContainsFunc(body.Model, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return nil, recording.Errorf(recording.CodeInvalidRequest, "The model has characters that can't be printed.")
+	}
+	what := recording.Reprocessing{Stages: body.Stages, Language: body.Language, Model: body.Model}
+	if err := a.checkOffered(what); err != nil {
+		return nil, err
+	}
+	if _, err := a.catalog.Reprocess(ctx, owner, id, what); err != nil {
+		return nil, err
+	}
+	r, err := a.catalog.Recording(ctx, owner, id)
+	if err != nil {
+		return nil, err
+	}
+	return &recordingOutput{Body: a.viewRecording(r)}, nil
+}
+
+// checkOffered refuses stages that nobody does here, and models that the operator has
+// not put up for choice: they may cost more.
+func (a *API) checkOffered(what recording.Reprocessing) error {
+	verbs := map[recording.Stage]string{recording.StageTranscribe: "transcribes", recording.StageAnalyse: "analyses"}
+	for _, stage := range what.Stages {
+		if _, ok := a.models[stage]; !ok {
+			return recording.Errorf(recording.CodeConflict, "Nobody %s recordings on this server.", verbs[stage])
+		}
+	}
+	if offered := a.models[what.First()]; what.Model != "" && !slices.Contains(offered, what.Model) {
+		return recording.Errorf(recording.CodeInvalidRequest, "The stage %s has no such model to choose; there are: %s.",
+			what.First(), cmp.Or(strings.Join(offered, ", "), "none"))
+	}
+	return nil
 }
 
 func (a *API) listRecordings(ctx context.Context, owner uuid.UUID, in *pageInput) (*recordingsOutput, error) {

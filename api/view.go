@@ -44,12 +44,25 @@ type recordingView struct {
 	Loudness   *loudnessView    `json:"loudness,omitempty" doc:"EBU R 128 measures of the whole recording, when ready."`
 	Silences   []silenceView    `json:"silences,omitzero" nullable:"false" doc:"Stretches without sound, when ready."`
 	Artifacts  []artifactView   `json:"artifacts" nullable:"false" doc:"What was made of it, so far."`
-	Links      linksView        `json:"links" doc:"Where its parts are. They answer 409 while there is nothing yet."`
+	Insights   *insightsView    `json:"insights,omitempty" doc:"How far the transcript and the analysis are; absent while none was asked for."`
+	Links      linksView        `json:"links" doc:"Where its parts are. Audio and peaks answer 409, transcript and analysis 404, while there is nothing yet."`
 	Version    int64            `json:"version" doc:"Raised by every change."`
 	CreatedAt  time.Time        `json:"createdAt" doc:"When its upload began."`
 	UpdatedAt  time.Time        `json:"updatedAt" doc:"When it last changed."`
 	ReceivedAt *time.Time       `json:"receivedAt,omitempty" doc:"When its last byte was safe."`
 	ReadyAt    *time.Time       `json:"readyAt,omitempty" doc:"When it became playable."`
+}
+
+type insightsView struct {
+	Transcribe *insightView `json:"transcribe,omitempty" doc:"What was said."`
+	Analyse    *insightView `json:"analyse,omitempty" doc:"What it is about."`
+}
+
+type insightView struct {
+	State     recording.InsightState `json:"state" enum:"waiting,ready,failed" doc:"waiting: it is being made; an older one can be read meanwhile. failed: see reason; can be asked for again."`
+	Reason    recording.Reason       `json:"reason,omitempty" doc:"Why it failed; stable." example:"provider_refused"`
+	Detail    string                 `json:"detail,omitempty" doc:"The reason, or what it waits for, in a sentence for people."`
+	UpdatedAt time.Time              `json:"updatedAt" doc:"When it last changed."`
 }
 
 type mediaView struct {
@@ -84,6 +97,9 @@ type linksView struct {
 	Audio  string `json:"audio" format:"uri" doc:"To listen: ?format=original, aac or opus."`
 	Peaks  string `json:"peaks" format:"uri" doc:"The waveform: ?format=json or dat."`
 	Events string `json:"events" format:"uri" doc:"What has happened to it."`
+
+	Transcript string `json:"transcript" format:"uri" doc:"What was said, as JSON; with .vtt, .srt or .txt behind it in other forms."`
+	Analysis   string `json:"analysis" format:"uri" doc:"What it is about."`
 }
 
 type uploadView struct {
@@ -118,7 +134,11 @@ func (a *API) viewRecording(r recording.Recording) recordingView {
 		StoryID: r.StoryID, RecordedAt: utc(r.RecordedAt),
 		SizeBytes: r.SizeBytes, SHA256: hex.EncodeToString(r.SHA256),
 		Artifacts: []artifactView{},
-		Links:     linksView{Self: self, Audio: self + "/audio", Peaks: self + "/peaks", Events: self + "/events"},
+		Insights:  viewInsights(r.Insights),
+		Links: linksView{
+			Self: self, Audio: self + "/audio", Peaks: self + "/peaks", Events: self + "/events",
+			Transcript: self + "/transcript", Analysis: self + "/analysis",
+		},
 		Version:   r.Version,
 		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
 		ReceivedAt: utc(r.ReceivedAt), ReadyAt: utc(r.ReadyAt),
@@ -139,6 +159,23 @@ func (a *API) viewRecording(r recording.Recording) recordingView {
 	for _, artifact := range r.Artifacts {
 		if path := artifactPath(artifact.Kind); path != "" {
 			v.Artifacts = append(v.Artifacts, artifactView{artifact.Kind, artifact.ContentType, artifact.SizeBytes, self + path})
+		}
+	}
+	return v
+}
+
+func viewInsights(list []recording.Insight) *insightsView {
+	if len(list) == 0 {
+		return nil
+	}
+	v := &insightsView{}
+	for _, n := range list {
+		insight := &insightView{n.State, n.Reason, n.Detail, n.UpdatedAt.UTC()}
+		switch n.Stage {
+		case recording.StageTranscribe:
+			v.Transcribe = insight
+		case recording.StageAnalyse:
+			v.Analyse = insight
 		}
 	}
 	return v

@@ -89,6 +89,11 @@ func (c *Catalog) insertUpload(ctx context.Context, tx pgx.Tx, n recording.NewUp
 			return none, err
 		}
 	}
+	if n.Recording.Title != "" && !n.Partial {
+		if err := indexRecording(ctx, tx, n.RecordingID); err != nil {
+			return none, err
+		}
+	}
 	if !n.Partial {
 		if err := appendCreation(ctx, tx, n, now); err != nil {
 			return none, err

@@ -32,6 +32,9 @@ func (c *Catalog) enqueue(ctx context.Context, tx pgx.Tx, args river.JobArgs, at
 		if args.Stage == recording.StageStore || args.Stage == recording.StageVerify {
 			opts.MaxAttempts = storeAttempts
 		}
+	case recording.InsightJob:
+		opts.Queue = string(args.Stage) // only a worker that has the means takes from it
+		opts.MaxAttempts = StageAttempts
 	case recording.PurgeJob:
 		opts.Priority = 3 // people wait for stages, nobody waits for this
 		opts.MaxAttempts = storeAttempts
@@ -217,15 +220,30 @@ func (c *Catalog) rescueOne(ctx context.Context, tx pgx.Tx, worker string, id *i
 	if err != nil {
 		return false, err
 	}
-	if state != "discarded" || kind != (recording.StageJob{}).Kind() {
+	if state != "discarded" {
 		return true, nil
 	}
-	var job recording.StageJob
-	if err := json.Unmarshal(args, &job); err != nil {
-		return false, fmt.Errorf("read the arguments of a job: %w", err)
+	return true, c.giveUp(ctx, tx, kind, args)
+}
+
+// giveUp fails what a job was to do, which its worker has not survived on any attempt.
+func (c *Catalog) giveUp(ctx context.Context, tx pgx.Tx, kind string, args json.RawMessage) error {
+	const detail = "Processing this recording stopped the server's worker on every attempt."
+	switch kind {
+	case recording.StageJob{}.Kind():
+		var job recording.StageJob
+		if err := json.Unmarshal(args, &job); err != nil {
+			return fmt.Errorf("read the arguments of a job: %w", err)
+		}
+		return c.fail(ctx, tx, job.RecordingID, job.Stage, recording.ReasonInternal, detail)
+	case recording.InsightJob{}.Kind():
+		var job recording.InsightJob
+		if err := json.Unmarshal(args, &job); err != nil {
+			return fmt.Errorf("read the arguments of a job: %w", err)
+		}
+		return c.failInsight(ctx, tx, job, recording.ReasonInternal, detail)
 	}
-	return true, c.fail(ctx, tx, job.RecordingID, job.Stage, recording.ReasonInternal,
-		"Processing this recording stopped the server's worker on every attempt.")
+	return nil
 }
 
 // JobCount says how many jobs of a kind are in a state, and since when the

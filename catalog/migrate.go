@@ -57,6 +57,10 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
 		log.InfoContext(ctx, "applied migration", slog.String("file", r.Source.Path), slog.Duration("took", r.Duration))
 	}
 
+	if err := indexBacklog(ctx, pool); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+
 	queue, err := rivermigrate.New(riverpgxv5.New(pool), nil)
 	if err != nil {
 		return fmt.Errorf("migrate the job queue: %w", err)

@@ -1,12 +1,15 @@
 package catalog_test
 
 import (
+	"context"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"reprise/catalog"
@@ -23,6 +26,7 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 	one, other := r.partial(r.alice, true), r.partial(r.alice, true)
 	final, _, err := r.join(ctx, r.alice, other)
 	must(t, err)
+	said := r.tell(r.alice, told{title: "Tale", language: "en", said: "once upon a time"})
 	cfg := r.pool.Config().Copy()
 	cfg.ConnConfig.RuntimeParams["enable_seqscan"] = "off"
 	cfg.MaxConns = 1 // its statistics are those of all; and no method needs a second connection while it has one
@@ -60,6 +64,22 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 			}, time.Now())
 			return err
 		},
+		"transcript":  func() error { _, err := c.Transcript(ctx, r.alice, said); return err },
+		"analysis":    func() error { _, err := c.Analysis(ctx, r.alice, said); return err },
+		"corrections": func() error { _, err := c.Corrections(ctx, r.alice, said); return err },
+		"correct": func() error {
+			_, err := c.CorrectTranscript(ctx, r.alice, said, recording.CorrectionChange{StartMs: 0, EndMs: 400, Text: new(string), Version: 1})
+			return err
+		},
+		"retitle": func() error {
+			title := "Story"
+			_, err := c.PatchRecording(ctx, r.alice, said, recording.RecordingPatch{Title: &title})
+			return err
+		},
+		"search": func() error {
+			_, err := c.Search(ctx, r.alice, recording.Search{Query: `tael "once upon" st`, Limit: 10, Topic: "none", From: &r.clock})
+			return err
+		},
 		"requeue": func() error { _, err := c.RequeueStages(ctx); return err },
 		"fail": func() error {
 			return c.FailRecording(ctx, recording.NewID(), recording.StageStore, recording.ReasonStorage, "lost")
@@ -91,6 +111,43 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 		}
 		if diff := cmp.Diff(before, scans()); diff != "" {
 			t.Errorf("%s reads a whole table:\n%s", name, diff)
+		}
+	}
+}
+
+// TestSearchPlan: whether a document matches is seen in the index, with the owner, the
+// shelf and the tags, and no document is read for it.
+func TestSearchPlan(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.tell(r.alice, told{title: "Tale", language: "en", said: "once upon a time"})
+	config := r.pool.Config().Copy()
+	config.MaxConns = 1
+	var plans []string
+	config.ConnConfig.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { plans = append(plans, n.Message) }
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, `LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0; SET client_min_messages = log`, pgx.QueryExecModeSimpleProtocol)
+		return err
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	must(t, err)
+	t.Cleanup(pool.Close)
+	c, err := catalog.New(catalog.Options{Pool: pool})
+	must(t, err)
+	for range 7 { // after some the server plans for any arguments
+		plans = nil
+		_, err := c.Search(t.Context(), r.alice, recording.Search{Query: `time "once upon"`, Limit: 10, Topic: "none"})
+		must(t, err)
+		all := strings.Join(plans, "\n")
+		i := strings.Index(all, "Bitmap Index Scan on search_documents_words")
+		if i < 0 || strings.Contains(all, "Seq Scan") {
+			t.Fatalf("plans:\n%s", all)
+		}
+		cond, _, _ := strings.Cut(all[i:], ")))")
+		for _, column := range []string{"owner_id =", "shelf =", "tags @>", "words @@"} {
+			if !strings.Contains(cond, column) {
+				t.Fatalf("the index is not asked for %s:\n%s", column, all[i:])
+			}
 		}
 	}
 }

@@ -107,6 +107,17 @@ func (c *Catalog) deleteExpired(ctx context.Context, tx pgx.Tx, list []expired, 
 			return err
 		}
 	}
+	recordings := map[uuid.UUID][]uuid.UUID{}
+	for _, x := range list {
+		if x.RecordingID != nil {
+			recordings[x.OwnerID] = append(recordings[x.OwnerID], *x.RecordingID)
+		}
+	}
+	for owner, ids := range recordings { // it is one owner
+		if err := unindexRecordings(ctx, tx, owner, ids); err != nil {
+			return err
+		}
+	}
 	// The events come after every recording: the first one locks the owner.
 	for _, x := range list {
 		if x.RecordingID == nil {
@@ -191,12 +202,22 @@ func (c *Catalog) MarkPurged(ctx context.Context, job recording.PurgeJob) error 
 		for _, sql := range []string{
 			deleteParts,
 			`DELETE FROM artifacts WHERE recording_id = $1`,
+			`DELETE FROM insights WHERE recording_id = $1`,
+			`DELETE FROM provider_results WHERE recording_id = $1`,
+			`DELETE FROM analyses WHERE recording_id = $1`,
+			`DELETE FROM corrections WHERE recording_id = $1`,
+			`DELETE FROM transcripts WHERE recording_id = $1`,
 			`UPDATE recordings SET purged_at = now() WHERE id = $1`,
 		} {
 			if _, err := tx.Exec(ctx, sql, job.RecordingID); err != nil {
 				return err
 			}
 		}
-		return nil
+		// That is done, unless a process of a version that has no search has deleted it.
+		err := indexRecording(ctx, tx, job.RecordingID)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		return err
 	})
 }

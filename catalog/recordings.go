@@ -24,7 +24,7 @@ func scanRecording(row pgx.CollectableRow) (recording.Recording, error) {
 	return r, err
 }
 
-// queryRecordings reads recordings with their artifacts.
+// queryRecordings reads recordings with their artifacts and insights.
 func queryRecordings(ctx context.Context, q querier, sql string, args ...any) ([]recording.Recording, error) {
 	rows, err := q.Query(ctx, sql, args...)
 	if err != nil {
@@ -51,6 +51,21 @@ func queryRecordings(ctx context.Context, q querier, sql string, args ...any) ([
 		r := &list[at[id]]
 		r.Artifacts = append(r.Artifacts, a)
 		a.SHA256 = nil // the next scan must not write into the bytes of this one
+		return nil
+	})
+	if err != nil {
+		return nil, classify(err)
+	}
+	rows, err = q.Query(ctx, `
+		SELECT recording_id, stage, state, run, language, model, reason, detail, updated_at
+		FROM insights WHERE recording_id = ANY($1) ORDER BY recording_id, stage DESC`, ids)
+	if err != nil {
+		return nil, classify(err)
+	}
+	var n recording.Insight
+	_, err = pgx.ForEachRow(rows, []any{&id, &n.Stage, &n.State, &n.Run, &n.Language, &n.Model, &n.Reason, &n.Detail, &n.UpdatedAt}, func() error {
+		r := &list[at[id]]
+		r.Insights = append(r.Insights, n)
 		return nil
 	})
 	return list, classify(err)
@@ -97,6 +112,9 @@ func (c *Catalog) PatchRecording(ctx context.Context, owner, id uuid.UUID, patch
 		if err != nil || tag.RowsAffected() == 0 {
 			return err
 		}
+		if err := indexRecording(ctx, tx, id); err != nil {
+			return err
+		}
 		return appendEvent(ctx, tx, recording.NewEvent(owner, id, recording.EventRecordingUpdated, now, map[string]any{"title": r.Title}))
 	})
 	return r, err
@@ -139,6 +157,9 @@ func (c *Catalog) DeleteRecording(ctx context.Context, owner, id uuid.UUID) erro
 		}
 		if tag.RowsAffected() == 0 {
 			return recording.ErrNotFound
+		}
+		if err := unindexRecordings(ctx, tx, owner, []uuid.UUID{id}); err != nil {
+			return err
 		}
 		if err := c.enqueue(ctx, tx, recording.PurgeJob{RecordingID: id}, purgeAt); err != nil {
 			return err

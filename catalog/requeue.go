@@ -25,6 +25,11 @@ const (
 			SELECT FROM river_job j WHERE j.kind = 'stage' AND ` + isLive + `
 			AND j.args->>'recordingId' = r.id::text AND j.args->>'stage' = r.stage)`
 
+	lackInsight = ` FROM insights i JOIN recordings r ON r.id = i.recording_id
+		WHERE i.state = 'waiting' AND r.state <> 'deleted' AND NOT EXISTS (
+			SELECT FROM river_job j WHERE j.kind = 'insight' AND ` + isLive + `
+			AND j.args->>'recordingId' = r.id::text AND j.args->>'stage' = i.stage AND (j.args->>'run')::bigint = i.run)`
+
 	lackPurge = ` FROM recordings r JOIN uploads u ON u.recording_id = r.id
 		WHERE r.purged_at IS NULL AND (r.state = 'deleted' OR ` + endedEarly + `)
 		AND NOT EXISTS (
@@ -108,6 +113,36 @@ func (c *Catalog) RequeueStage(ctx context.Context, recordingID uuid.UUID) (bool
 			return err
 		}
 		return c.enqueue(ctx, tx, recording.StageJob{RecordingID: recordingID, Stage: stage}, time.Time{})
+	})
+}
+
+// RequeueInsights enqueues every insight that is waited for without a job, and returns
+// of how many recordings there were some.
+func (c *Catalog) RequeueInsights(ctx context.Context) (int, error) {
+	return requeueAll(ctx, func(ctx context.Context, after uuid.UUID, limit int) ([]uuid.UUID, error) {
+		return c.lacking(ctx, lackInsight, after, limit)
+	}, c.requeueInsight)
+}
+
+func (c *Catalog) requeueInsight(ctx context.Context, recordingID uuid.UUID) (bool, error) {
+	return c.requeue(ctx, lockRecording, recordingID, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT r.id, i.stage, i.run`+lackInsight+` AND r.id = $1`, recordingID)
+		if err != nil {
+			return err
+		}
+		jobs, err := pgx.CollectRows(rows, pgx.RowToStructByPos[recording.InsightJob])
+		if err != nil {
+			return err
+		}
+		if len(jobs) == 0 {
+			return pgx.ErrNoRows
+		}
+		for _, job := range jobs {
+			if err := c.enqueue(ctx, tx, job, time.Time{}); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

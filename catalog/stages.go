@@ -78,6 +78,11 @@ func (c *Catalog) CompleteStage(ctx context.Context, recordingID uuid.UUID, stag
 				return err
 			}
 		}
+		if res.Insight != "" {
+			if err := c.askInsight(ctx, tx, recordingID, recording.Insight{Stage: res.Insight}, time.Time{}); err != nil {
+				return err
+			}
+		}
 		if err := appendEvent(ctx, tx, recording.NewEvent(owner, recordingID, recording.EventStageCompleted, now, map[string]any{"stage": stage})); err != nil {
 			return err
 		}

@@ -66,6 +66,8 @@ func (u user) perform(o operation, recordingID, uploadID string) answer {
 		return u.patch(path, 0, []byte("fLaC\x00\x00\x00\x22\x10\x00\x10\x00\x00\x00\x0c\x00"))
 	case "POST /v1/admin/users/{id}/disable", "POST /v1/admin/users/{id}/enable":
 		return u.do(o.method, path, []byte(`{"reason":"A test"}`), "Content-Type", "application/json")
+	case "PATCH /v1/recordings/{id}/transcript":
+		return u.do(o.method, path, []byte(`{"version":1,"startMs":0,"endMs":1,"text":"Mine"}`), "Content-Type", "application/json")
 	case "PATCH /v1/recordings/{id}":
 		return u.do(o.method, path, []byte(`{"title":"Mine"}`), "Content-Type", "application/json")
 	}
