@@ -255,8 +255,13 @@ func (s *server) startProcessing(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	engine, analyst, err := s.openInsights(ctx, fence)
+	if err != nil {
+		return err
+	}
 	service, err := processing.New(processing.Options{
 		Pool: s.pool, Catalog: s.catalog, Objects: s.store, Ticks: s.hub,
+		Engine: engine, Analyst: analyst, Pieces: cfg.AIPieces,
 		WorkDir: workDir, Fence: fence,
 		Workers: cfg.Workers, MinDuration: cfg.MinDuration, MaxDuration: cfg.MaxDuration,
 		Log: s.o.Log, Metrics: s.registry, Refused: s.refusals.Count,

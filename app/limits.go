@@ -25,6 +25,8 @@ func userLimits(q config.Quotas) recording.UserLimits {
 		BytesPerDay:       int64(q.UserBytesPerDay),
 		StoredBytes:       int64(q.UserStoredBytes),
 		DecodedPerDay:     q.UserDecodedPerDay,
+		TranscribedPerDay: q.UserTranscribedPerDay,
+		TokensPerDay:      q.UserTokensPerDay,
 		Sockets:           q.UserSockets,
 	}
 }

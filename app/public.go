@@ -43,7 +43,7 @@ func (s *server) servePublic(context.Context) error {
 	mux := &router{ServeMux: http.NewServeMux()}
 	if _, err := api.New(mux, api.Options{
 		Catalog: s.catalog, Objects: s.store, Signer: signer, Accounts: s.auth, Problems: s.problems, PublicURL: s.publicURL(), Version: s.o.Version,
-		Limits: userLimits(cfg.Quotas),
+		Limits: userLimits(cfg.Quotas), Models: insightModels(cfg.Insights),
 	}); err != nil {
 		return fmt.Errorf("make the API: %w", err)
 	}

@@ -29,6 +29,7 @@ func (c *Config) Check() error {
 	c.Limits.check(&p)
 	c.Quotas.check(&p)
 	c.Processing.check(&p)
+	c.Insights.check(&p)
 	c.Log.check(&p)
 	return p.err()
 }
@@ -42,6 +43,7 @@ func (c *Config) CheckDev() error {
 	c.Limits.check(&p)
 	c.Quotas.check(&p)
 	c.Processing.check(&p)
+	c.Insights.check(&p)
 	c.Log.check(&p)
 	return p.err()
 }

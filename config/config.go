@@ -30,6 +30,7 @@ type Config struct {
 	Limits     `group:"Uploads and recordings:"`
 	Quotas     `group:"Limits of clients and users:"`
 	Processing `group:"Processing:"`
+	Insights   `group:"Transcripts and analyses:"`
 	Log        `group:"Log:"`
 }
 
@@ -92,26 +93,45 @@ type Limits struct {
 
 // Quotas bounds what one client, and one user, may have and use. 0 is no limit.
 type Quotas struct {
-	TrustedProxies     []string      `setting:"REPRISE_TRUSTED_PROXIES" placeholder:"NETWORK" help:"Networks of the proxies before this server, such as 10.0.0.0/8, separated by commas. Of their connections X-Forwarded-For says who the client is; without one, or from anywhere else, it is the connection's own address."`
-	MaxConnections     int           `setting:"REPRISE_MAX_CONNECTIONS" default:"10000" placeholder:"COUNT" help:"How many connections the public listener has open; one too many is closed at once. 0 is no limit, as in all settings below."`
-	AddressConnections int           `setting:"REPRISE_ADDRESS_CONNECTIONS" default:"500" placeholder:"COUNT" help:"The same for one address (of IPv6 one /64), which may be that of many phones. Trusted proxies are not bound by it."`
-	AddressRate        int           `setting:"REPRISE_ADDRESS_RATE" default:"500" placeholder:"COUNT" help:"How many requests a second an address may send in the long run."`
-	AddressBurst       int           `setting:"REPRISE_ADDRESS_BURST" default:"5000" placeholder:"COUNT" help:"How many requests an address may send at once, after a pause."`
-	UserRate           int           `setting:"REPRISE_USER_RATE" default:"100" placeholder:"COUNT" help:"How many requests a second a user may send in the long run."`
-	UserBurst          int           `setting:"REPRISE_USER_BURST" default:"1000" placeholder:"COUNT" help:"How many requests a user may send at once, after a pause."`
-	UserUploadsAtOnce  int           `setting:"REPRISE_USER_UPLOADS_AT_ONCE" default:"50" placeholder:"COUNT" help:"For how many uploads of a user bytes may come at the same time, in each process."`
-	UserOpenUploads    int           `setting:"REPRISE_USER_OPEN_UPLOADS" default:"1000" placeholder:"COUNT" help:"How many unfinished uploads a user may have."`
-	UserBytesPerDay    Bytes         `setting:"REPRISE_USER_BYTES_PER_DAY" default:"20GiB" placeholder:"SIZE" help:"How much a user may upload in a day (UTC). A declared length counts when the upload is created."`
-	UserStoredBytes    Bytes         `setting:"REPRISE_USER_STORED_BYTES" default:"200GiB" placeholder:"SIZE" help:"How much the originals of a user may have together, unfinished uploads included. What is deleted doesn't count from then on."`
-	UserDecodedPerDay  time.Duration `setting:"REPRISE_USER_DECODED_PER_DAY" default:"48h" placeholder:"DURATION" help:"How much audio of a user is processed in a day (UTC), in playing time. What is more waits for the next day."`
-	UserSockets        int           `setting:"REPRISE_USER_SOCKETS" default:"20" placeholder:"COUNT" help:"How many event WebSockets a user may have open, in each process."`
-	MaxSockets         int           `setting:"REPRISE_MAX_SOCKETS" default:"5000" placeholder:"COUNT" help:"How many event WebSockets all users may have open together, in each process."`
+	TrustedProxies        []string      `setting:"REPRISE_TRUSTED_PROXIES" placeholder:"NETWORK" help:"Networks of the proxies before this server, such as 10.0.0.0/8, separated by commas. Of their connections X-Forwarded-For says who the client is; without one, or from anywhere else, it is the connection's own address."`
+	MaxConnections        int           `setting:"REPRISE_MAX_CONNECTIONS" default:"10000" placeholder:"COUNT" help:"How many connections the public listener has open; one too many is closed at once. 0 is no limit, as in all settings below."`
+	AddressConnections    int           `setting:"REPRISE_ADDRESS_CONNECTIONS" default:"500" placeholder:"COUNT" help:"The same for one address (of IPv6 one /64), which may be that of many phones. Trusted proxies are not bound by it."`
+	AddressRate           int           `setting:"REPRISE_ADDRESS_RATE" default:"500" placeholder:"COUNT" help:"How many requests a second an address may send in the long run."`
+	AddressBurst          int           `setting:"REPRISE_ADDRESS_BURST" default:"5000" placeholder:"COUNT" help:"How many requests an address may send at once, after a pause."`
+	UserRate              int           `setting:"REPRISE_USER_RATE" default:"100" placeholder:"COUNT" help:"How many requests a second a user may send in the long run."`
+	UserBurst             int           `setting:"REPRISE_USER_BURST" default:"1000" placeholder:"COUNT" help:"How many requests a user may send at once, after a pause."`
+	UserUploadsAtOnce     int           `setting:"REPRISE_USER_UPLOADS_AT_ONCE" default:"50" placeholder:"COUNT" help:"For how many uploads of a user bytes may come at the same time, in each process."`
+	UserOpenUploads       int           `setting:"REPRISE_USER_OPEN_UPLOADS" default:"1000" placeholder:"COUNT" help:"How many unfinished uploads a user may have."`
+	UserBytesPerDay       Bytes         `setting:"REPRISE_USER_BYTES_PER_DAY" default:"20GiB" placeholder:"SIZE" help:"How much a user may upload in a day (UTC). A declared length counts when the upload is created."`
+	UserStoredBytes       Bytes         `setting:"REPRISE_USER_STORED_BYTES" default:"200GiB" placeholder:"SIZE" help:"How much the originals of a user may have together, unfinished uploads included. What is deleted doesn't count from then on."`
+	UserDecodedPerDay     time.Duration `setting:"REPRISE_USER_DECODED_PER_DAY" default:"48h" placeholder:"DURATION" help:"How much audio of a user is processed in a day (UTC), in playing time. What is more waits for the next day."`
+	UserTranscribedPerDay time.Duration `setting:"REPRISE_USER_TRANSCRIBED_PER_DAY" default:"24h" placeholder:"DURATION" help:"How much audio of a user is transcribed in a day (UTC), in playing time. What is more waits for the next day; the recordings are ready all the same."`
+	UserTokensPerDay      int64         `setting:"REPRISE_USER_TOKENS_PER_DAY" default:"2000000" placeholder:"COUNT" help:"How many tokens of a language model the analyses of a user's recordings take in a day (UTC). What is more waits likewise."`
+	UserSockets           int           `setting:"REPRISE_USER_SOCKETS" default:"20" placeholder:"COUNT" help:"How many event WebSockets a user may have open, in each process."`
+	MaxSockets            int           `setting:"REPRISE_MAX_SOCKETS" default:"5000" placeholder:"COUNT" help:"How many event WebSockets all users may have open together, in each process."`
 }
 
 // Processing is how much is processed at a time, and how safely.
 type Processing struct {
 	Workers int    `setting:"REPRISE_WORKERS" default:"0" placeholder:"COUNT" help:"How many recordings are processed at a time. 0 is the number of CPUs."`
 	Sandbox string `setting:"REPRISE_SANDBOX" default:"best-effort" placeholder:"HOW" help:"What to do if this system can't give every layer of the fence around ffmpeg: best-effort goes on with those that there are, and says in the log and at /readyz what is missing; required refuses to start a worker."`
+}
+
+// Insights is what is found out about ready recordings, and by whom.
+type Insights struct {
+	AITranscription        string   `setting:"REPRISE_AI_TRANSCRIPTION" default:"local" placeholder:"WAY" help:"Who writes down what is said in a recording: local is a program on the worker's machine (docs/speech-engines.md has which), and nobody if there is none; http is a service at REPRISE_AI_TRANSCRIPTION_URL; off is nobody."`
+	AITranscriptionURL     string   `setting:"REPRISE_AI_TRANSCRIPTION_URL" placeholder:"URL" help:"A service that speaks OpenAI's protocol, up to its version: https://api.openai.com/v1, or http://127.0.0.1:8000/v1 on this machine. It is sent the sound of the recordings."`
+	AITranscriptionModel   string   `setting:"REPRISE_AI_TRANSCRIPTION_MODEL" placeholder:"NAME" help:"The model to ask that service for, which is needed with http. With local, a folder with another model for Whisper (docs/speech-engines.md)."`
+	AITranscriptionModels  []string `setting:"REPRISE_AI_TRANSCRIPTION_MODELS" placeholder:"NAME" help:"Models of the service that users may choose instead when they have a recording transcribed again, separated by commas."`
+	AITranscriptionKey     Secret   `setting:"REPRISE_AI_TRANSCRIPTION_KEY" placeholder:"KEY" help:"The key that the service wants, if it does."`
+	AITranscriptionKeyFile string   `setting:"REPRISE_AI_TRANSCRIPTION_KEY_FILE" placeholder:"FILE" help:"A file with the key in it, instead of the key."`
+	AIAnalysis             string   `setting:"REPRISE_AI_ANALYSIS" default:"local" placeholder:"WAY" help:"Who finds out what a recording is about, from its transcript: local is a set of rules inside the server; http is a service at REPRISE_AI_ANALYSIS_URL; off is nobody."`
+	AIAnalysisURL          string   `setting:"REPRISE_AI_ANALYSIS_URL" placeholder:"URL" help:"A service that speaks OpenAI's protocol, as above. It is sent the transcripts."`
+	AIAnalysisModel        string   `setting:"REPRISE_AI_ANALYSIS_MODEL" placeholder:"NAME" help:"The model to ask that service for. Needed with http."`
+	AIAnalysisModels       []string `setting:"REPRISE_AI_ANALYSIS_MODELS" placeholder:"NAME" help:"Models of the service that users may choose instead when they have a recording analysed again, separated by commas."`
+	AIAnalysisKey          Secret   `setting:"REPRISE_AI_ANALYSIS_KEY" placeholder:"KEY" help:"The key that the service wants, if it does."`
+	AIAnalysisKeyFile      string   `setting:"REPRISE_AI_ANALYSIS_KEY_FILE" placeholder:"FILE" help:"A file with the key in it, instead of the key."`
+	AIPieces               int      `setting:"REPRISE_AI_PIECES" default:"0" placeholder:"COUNT" help:"How many pieces of recordings, of some minutes each, a process has transcribed at a time, and how many recordings it has analysed. 0 is half the number of CPUs with a program on this machine, and 4 with a service."`
 }
 
 // Log is what is logged and how.

@@ -77,9 +77,11 @@ func TestDefaults(t *testing.T) {
 			MaxConnections: 10_000, AddressConnections: 500, AddressRate: 500, AddressBurst: 5000,
 			UserRate: 100, UserBurst: 1000, UserUploadsAtOnce: 50, UserOpenUploads: 1000,
 			UserBytesPerDay: 20 << 30, UserStoredBytes: 200 << 30, UserDecodedPerDay: 48 * time.Hour,
+			UserTranscribedPerDay: 24 * time.Hour, UserTokensPerDay: 2_000_000,
 			UserSockets: 20, MaxSockets: 5000,
 		},
 		Processing: config.Processing{Workers: runtime.GOMAXPROCS(0), Sandbox: "best-effort"},
+		Insights:   config.Insights{AITranscription: "local", AIAnalysis: "local", AIPieces: max(1, runtime.GOMAXPROCS(0)/2)},
 		Log:        config.Log{LogLevel: "info", LogFormat: "json"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

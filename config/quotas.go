@@ -17,14 +17,19 @@ func (q *Quotas) check(p *Problems) {
 		"REPRISE_ADDRESS_RATE": q.AddressRate, "REPRISE_ADDRESS_BURST": q.AddressBurst,
 		"REPRISE_USER_RATE": q.UserRate, "REPRISE_USER_BURST": q.UserBurst,
 		"REPRISE_USER_UPLOADS_AT_ONCE": q.UserUploadsAtOnce, "REPRISE_USER_OPEN_UPLOADS": q.UserOpenUploads,
-		"REPRISE_USER_SOCKETS": q.UserSockets, "REPRISE_MAX_SOCKETS": q.MaxSockets,
+		"REPRISE_USER_TOKENS_PER_DAY": int(q.UserTokensPerDay),
+		"REPRISE_USER_SOCKETS":        q.UserSockets, "REPRISE_MAX_SOCKETS": q.MaxSockets,
 	} {
 		if n < 0 {
 			p.add(name, "it must not be negative; 0 is no limit")
 		}
 	}
-	if q.UserDecodedPerDay < 0 || q.UserDecodedPerDay > 0 && q.UserDecodedPerDay < time.Second {
-		p.add("REPRISE_USER_DECODED_PER_DAY", "it must be at least 1s, or 0 for no limit")
+	for name, d := range map[string]time.Duration{
+		"REPRISE_USER_DECODED_PER_DAY": q.UserDecodedPerDay, "REPRISE_USER_TRANSCRIBED_PER_DAY": q.UserTranscribedPerDay,
+	} {
+		if d < 0 || d > 0 && d < time.Second {
+			p.add(name, "it must be at least 1s, or 0 for no limit")
+		}
 	}
 }
 

@@ -148,7 +148,7 @@ func (w *world) waitEmpty() {
 func TestJoinedSpeechBecomesPlayable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	data := speech(t, "m4a")
+	data := spoken(t, "m4a")
 	sum := sha256.Sum256(data)
 	id := w.join(map[string]string{"sha256": hex.EncodeToString(sum[:])}, w.cut(data)...)
 	w.start(nil)

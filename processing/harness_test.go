@@ -272,8 +272,8 @@ func (b *badFetch) Fetch(ctx context.Context, key, path string) error {
 	return b.Objects.Fetch(ctx, key, path)
 }
 
-// speech returns a few seconds of it, as a file of this kind.
-func speech(t *testing.T, ext string, args ...string) []byte {
+// spoken returns a few seconds of it, as a file of this kind.
+func spoken(t *testing.T, ext string, args ...string) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "speech."+ext)
 	all := append([]string{"-v", "error", "-nostdin", "-t", "4", "-i", "../testdata/speech.flac"}, args...)

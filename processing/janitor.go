@@ -61,8 +61,12 @@ func (j *Janitor) Tidy(ctx context.Context) (JanitorResult, error) {
 	if res.ExpiredUploads, err = j.catalog.ExpireUploads(ctx, j.now()); err != nil {
 		err = fmt.Errorf("expire uploads: %w", err)
 	}
-	if res.Requeued, requeueErr = j.catalog.RequeueStages(ctx); requeueErr != nil {
-		requeueErr = fmt.Errorf("look for missing jobs: %w", requeueErr)
+	for _, requeue := range []func(context.Context) (int, error){j.catalog.RequeueStages, j.catalog.RequeueInsights} {
+		n, err := requeue(ctx)
+		res.Requeued += n
+		if err != nil {
+			requeueErr = errors.Join(requeueErr, fmt.Errorf("look for missing jobs: %w", err))
+		}
 	}
 	j.log.InfoContext(ctx, "janitor done", slog.Int("expired", res.ExpiredUploads), slog.Int("requeued", res.Requeued))
 	return res, errors.Join(err, requeueErr)

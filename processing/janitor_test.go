@@ -41,7 +41,7 @@ func TestJanitor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	s := w.start(nil)
-	ready := w.wait(w.upload(speech(t, "mp3"), nil, nil), recording.StateReady)
+	ready := w.wait(w.upload(spoken(t, "mp3"), nil, nil), recording.StateReady)
 	if err := s.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestJanitorAsksAfterListing(t *testing.T) {
 func TestMissingJobComesBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	id := w.upload(speech(t, "mp3"), nil, nil)
+	id := w.upload(spoken(t, "mp3"), nil, nil)
 	if _, err := w.pool.Exec(t.Context(), "DELETE FROM river_job"); err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +242,7 @@ func TestExpiryAndDeletionLeaveNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	s := w.start(nil)
-	id := w.wait(w.upload(speech(t, "mp3"), nil, nil), recording.StateReady).ID
+	id := w.wait(w.upload(spoken(t, "mp3"), nil, nil), recording.StateReady).ID
 	if err := w.catalog.DeleteRecording(t.Context(), w.owner, id); err != nil {
 		t.Fatal(err)
 	}
@@ -305,7 +305,7 @@ func TestRejectedKeepsNoParts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.start(nil)
-	id := w.upload(speech(t, "m4a"), map[string]string{"sha256": strings.Repeat("0", 64)}, nil)
+	id := w.upload(spoken(t, "m4a"), map[string]string{"sha256": strings.Repeat("0", 64)}, nil)
 	w.wait(id, recording.StateRejected)
 	var rows int
 	if err := w.pool.QueryRow(t.Context(), `SELECT count(*) FROM upload_parts`).Scan(&rows); err != nil || rows != 0 {

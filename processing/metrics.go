@@ -27,6 +27,10 @@ type metrics struct {
 	requeued       prometheus.Counter
 	swept          *prometheus.CounterVec // by kind
 	refused        func(recording.LimitName)
+
+	reused      *prometheus.CounterVec // by stage
+	transcribed *prometheus.CounterVec // by provider
+	tokens      *prometheus.CounterVec // by provider
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -60,8 +64,17 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		swept: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "reprise_janitor_deleted_total", Help: "What the janitor found to belong to nobody and deleted, by kind.",
 		}, []string{"kind"}),
+		reused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "reprise_provider_results_reused_total", Help: "Answers of providers that were kept and not asked for again, by stage.",
+		}, []string{"stage"}),
+		transcribed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "reprise_transcribed_audio_seconds_total", Help: "Seconds of audio that were transcribed, by provider.",
+		}, []string{"provider"}),
+		tokens: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "reprise_provider_tokens_total", Help: "Tokens that analyses have used, by provider.",
+		}, []string{"provider"}),
 	}
-	for _, c := range []prometheus.Collector{m.stageSeconds, m.retries, m.realTimeFactor, m.rejected, m.failed, m.expired, m.rescued, m.requeued, m.swept} {
+	for _, c := range []prometheus.Collector{m.reused, m.transcribed, m.tokens, m.stageSeconds, m.retries, m.realTimeFactor, m.rejected, m.failed, m.expired, m.rescued, m.requeued, m.swept} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}

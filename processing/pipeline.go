@@ -9,8 +9,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/google/uuid"
-
 	"reprise/internal/failpoint"
 	"reprise/recording"
 )
@@ -28,8 +26,9 @@ const lookEvery = 2 * time.Second
 // pipeline runs stages and records how they end.
 type pipeline struct {
 	catalog Catalog
-	stages  []stage  // in their order
-	dir     *workDir // set before the first job
+	stages  []stage         // in their order
+	insight recording.Stage // what is asked for of a ready recording; "" for nothing
+	dir     *workDir        // set before the first job
 	metrics *metrics
 	log     *slog.Logger
 }
@@ -60,7 +59,9 @@ func (p *pipeline) work(ctx context.Context, job recording.StageJob) error {
 	res, err := p.run(ctx, st, w)
 	if err == nil {
 		failpoint.Hit("stage." + string(job.Stage) + ".done")
-		res.Next = next
+		if res.Next = next; next == "" {
+			res.Insight = p.insight
+		}
 		err = p.catalog.CompleteStage(ctx, job.RecordingID, job.Stage, res)
 	}
 	outcome, err := p.settle(ctx, job, err)
@@ -124,7 +125,7 @@ func (p *pipeline) run(ctx context.Context, st stage, w recording.Work) (res rec
 	defer os.RemoveAll(dir)
 	ctx, cancel := context.WithTimeoutCause(ctx, st.deadline(w), errDeadline)
 	defer cancel()
-	ctx, release := p.whileDue(ctx, w.Recording.ID, st.name())
+	ctx, release := whileDue(ctx, func(ctx context.Context) (bool, error) { return p.catalog.StageDue(ctx, w.Recording.ID, st.name()) })
 	defer release()
 	defer func() {
 		if v := recover(); v != nil {
@@ -140,7 +141,7 @@ func (p *pipeline) run(ctx context.Context, st stage, w recording.Work) (res rec
 // whileDue returns a context that ends once a stage is not due any more, and what
 // to call when nobody needs it. It asks instead of being told: whichever process
 // deletes a recording, no notice can get lost.
-func (p *pipeline) whileDue(ctx context.Context, id uuid.UUID, stage recording.Stage) (due context.Context, release func()) {
+func whileDue(ctx context.Context, isDue func(context.Context) (bool, error)) (due context.Context, release func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -154,7 +155,7 @@ func (p *pipeline) whileDue(ctx context.Context, id uuid.UUID, stage recording.S
 			case <-tick.C:
 			}
 			// While the database is away nobody knows, and the stage goes on.
-			if due, err := p.catalog.StageDue(ctx, id, stage); err == nil && !due {
+			if due, err := isDue(ctx); err == nil && !due {
 				cancel(errNotDue)
 			}
 		}

@@ -57,6 +57,25 @@ type Catalog interface {
 	DelayStage(ctx context.Context, recordingID uuid.UUID, stage recording.Stage, until time.Time) error
 	CountDecoded(ctx context.Context, recordingID uuid.UUID, stage recording.Stage, decoded time.Duration) error
 
+	// InsightWork returns what a job needs, recording.ErrNotFound if there is nothing to
+	// do for it (any more), which InsightDue tells while it runs.
+	InsightWork(ctx context.Context, job recording.InsightJob) (recording.InsightWork, error)
+	InsightDue(ctx context.Context, job recording.InsightJob) (bool, error)
+	// CompleteTranscript, CompleteAnalysis and FailInsight record how a job has ended;
+	// they do nothing if there was nothing to do for it any more.
+	CompleteTranscript(ctx context.Context, job recording.InsightJob, t recording.Transcript, analyse bool) error
+	CompleteAnalysis(ctx context.Context, job recording.InsightJob, a recording.Analysis) error
+	FailInsight(ctx context.Context, job recording.InsightJob, reason recording.Reason, detail string) error
+	// MayAsk returns when more of this user's may be transcribed or analysed, nil for
+	// now, and DelayInsight tells the owner of a recording that it waits for that.
+	MayAsk(ctx context.Context, owner uuid.UUID, stage recording.Stage) (from *time.Time, err error)
+	DelayInsight(ctx context.Context, job recording.InsightJob, until time.Time) error
+	// ProviderResult returns an answer that KeepResult has kept, or ErrNotFound.
+	ProviderResult(ctx context.Context, recordingID uuid.UUID, digest []byte) (recording.ProviderResult, error)
+	// CountTokens counts what was used for no answer.
+	KeepResult(ctx context.Context, r recording.ProviderResult) error
+	CountTokens(ctx context.Context, recordingID uuid.UUID, tokens int64) error
+
 	// HoldWorkerLock makes it known that the worker clientID lives, until release
 	// or the end of this process.
 	HoldWorkerLock(ctx context.Context, clientID string) (release func(), err error)
@@ -78,9 +97,10 @@ type Catalog interface {
 	// Holdings says what entries of the storage are to the ledger, in their order.
 	// Since is when the storage began to tell of them.
 	Holdings(ctx context.Context, entries []recording.StoredEntry, since time.Time) ([]recording.Holding, error)
-	// RequeueStages and RequeuePurges enqueue what is to be done of recordings that
-	// no job is there for, and return how many those were.
+	// RequeueStages, RequeueInsights and RequeuePurges enqueue what is to be done of
+	// recordings that no job is there for, and return how many those were.
 	RequeueStages(ctx context.Context) (int, error)
+	RequeueInsights(ctx context.Context) (int, error)
 	RequeuePurges(ctx context.Context) (int, error)
 	// RecountUsage corrects what is counted wrong of what users have, and returns for
 	// how many it was.

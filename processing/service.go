@@ -18,8 +18,10 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivertype"
 
+	"reprise/processing/analysis"
 	"reprise/processing/ffmpeg"
 	"reprise/processing/sandbox"
+	"reprise/processing/speech"
 	"reprise/recording"
 )
 
@@ -51,6 +53,12 @@ type Options struct {
 	// JanitorInterval is the time between two rounds of the janitor; default 5
 	// minutes. The storage is looked through once a day.
 	JanitorInterval time.Duration
+	// Engine transcribes ready recordings and Analyst finds out what they are about; nil
+	// leaves that to other processes, or to nobody.
+	Engine  speech.Engine
+	Analyst analysis.Analyst
+	// Pieces is how many pieces of recordings may be at the engine together; default 1.
+	Pieces int
 	// Fence is what the programs run behind.
 	Fence *sandbox.Fence
 	// FFmpeg and FFprobe are the programs; default as found in PATH.
@@ -71,6 +79,7 @@ type Service struct {
 	client   *river.Client[pgx.Tx]
 	tools    *ffmpeg.Tools
 	pipeline *pipeline
+	insights *insights
 	given    jobWatch
 	metrics  *metrics
 	log      *slog.Logger
@@ -98,6 +107,7 @@ func New(o Options) (*Service, error) {
 		return nil, errors.New("processing: an option that must be set is missing")
 	}
 	o.Workers = cmp.Or(o.Workers, runtime.GOMAXPROCS(0))
+	o.Pieces = cmp.Or(o.Pieces, 1)
 	o.JanitorInterval = cmp.Or(o.JanitorInterval, 5*time.Minute)
 	if o.Metrics == nil {
 		o.Metrics = prometheus.NewRegistry()
@@ -122,8 +132,13 @@ func New(o Options) (*Service, error) {
 	s.pipeline = &pipeline{
 		catalog: o.Catalog,
 		stages:  newStages(o, tools, s.metrics),
+		insight: firstInsight(o),
 		metrics: s.metrics,
 		log:     s.log,
+	}
+	s.insights = &insights{
+		catalog: o.Catalog, objects: o.Objects, tools: tools, ticks: o.Ticks, metrics: s.metrics, log: s.log, now: o.Now,
+		engine: o.Engine, analyst: o.Analyst, analyse: o.Analyst != nil, turns: make(chan struct{}, o.Pieces),
 	}
 	if s.client, err = s.newClient(tools.Limits()); err != nil {
 		return nil, fmt.Errorf("processing: make the job client: %w", err)
@@ -141,12 +156,34 @@ func newStages(o Options, tools *ffmpeg.Tools, m *metrics) []stage {
 	}
 }
 
+// firstInsight is what is asked for of a ready recording.
+func firstInsight(o Options) recording.Stage {
+	if o.Engine == nil {
+		return ""
+	}
+	return recording.StageTranscribe
+}
+
+// queues are those that this process can do the jobs of. Insights have queues of their
+// own, so that neither a slow engine nor a provider that is away delays a recording.
+func (s *Service) queues() map[string]river.QueueConfig {
+	queues := map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: s.o.Workers}}
+	if s.o.Engine != nil {
+		queues[string(recording.StageTranscribe)] = river.QueueConfig{MaxWorkers: s.o.Pieces}
+	}
+	if s.o.Analyst != nil {
+		queues[string(recording.StageAnalyse)] = river.QueueConfig{MaxWorkers: s.o.Pieces}
+	}
+	return queues
+}
+
 func (s *Service) newClient(limits ffmpeg.Limits) (*river.Client[pgx.Tx], error) {
 	// Stages have deadlines of their own, which depend on the recording; the
 	// job's is behind all of them, and River's own rescue behind that.
-	stageTimeout := limits.MaxDuration + 6*time.Hour
+	stageTimeout := 3*limits.MaxDuration + 6*time.Hour
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &stageWorker{pipeline: s.pipeline, timeout: stageTimeout})
+	river.AddWorker(workers, &insightWorker{insights: s.insights, timeout: stageTimeout})
 	river.AddWorker(workers, &purgeWorker{catalog: s.o.Catalog, objects: s.o.Objects})
 	janitor := NewJanitor(s.o.Catalog, s.o.Objects, s.o.Now, s.log)
 	river.AddWorker(workers, &janitorWorker{janitor: janitor, metrics: s.metrics})
@@ -154,7 +191,7 @@ func (s *Service) newClient(limits ffmpeg.Limits) (*river.Client[pgx.Tx], error)
 	return river.NewClient(riverpgxv5.New(s.o.Pool), &river.Config{
 		ID:         s.clientID,
 		Logger:     s.o.Log.With(slog.String("component", "river")),
-		Queues:     map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: s.o.Workers}},
+		Queues:     s.queues(),
 		Workers:    workers,
 		Middleware: []rivertype.Middleware{river.WorkerMiddlewareFunc(s.given.work)},
 		PeriodicJobs: []*river.PeriodicJob{
@@ -185,7 +222,7 @@ func (s *Service) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("processing: make the work folder: %w", err)
 	}
-	s.dir, s.pipeline.dir = dir, dir
+	s.dir, s.pipeline.dir, s.insights.dir = dir, dir, dir
 	// First the lock, then the jobs: a worker that has jobs and no lock looks dead.
 	if s.release, err = s.o.Catalog.HoldWorkerLock(ctx, s.clientID); err != nil {
 		return errors.Join(fmt.Errorf("processing: take the worker lock: %w", err), dir.close())

@@ -26,7 +26,7 @@ func TestSpeechBecomesPlayable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.start(nil)
-	data := speech(t, "m4a")
+	data := spoken(t, "m4a")
 	sum := sha256.Sum256(data)
 	id := w.upload(data, map[string]string{"sha256": strings.ToUpper(hex.EncodeToString(sum[:]))}, nil)
 	r := w.wait(id, recording.StateReady, recording.StateRejected, recording.StateFailed)
@@ -96,7 +96,7 @@ func TestRejections(t *testing.T) {
 	w := newWorld(t)
 	metrics := prometheus.NewRegistry()
 	s := w.start(func(o *Options) { o.Metrics = metrics })
-	whole := speech(t, "m4a", "-movflags", "+faststart")
+	whole := spoken(t, "m4a", "-movflags", "+faststart")
 	cases := map[recording.Reason]uuid.UUID{
 		recording.ReasonEmpty:            w.upload(nil, nil, nil),
 		recording.ReasonChecksumMismatch: w.upload(whole, map[string]string{"sha256": strings.Repeat("0", 64)}, nil),
@@ -122,8 +122,8 @@ func TestRejections(t *testing.T) {
 func TestStorageError(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	other := w.upload(speech(t, "opus"), nil, make([]byte, 32)) // of another digest
-	missing := w.upload(speech(t, "opus"), nil, nil)
+	other := w.upload(spoken(t, "opus"), nil, make([]byte, 32)) // of another digest
+	missing := w.upload(spoken(t, "opus"), nil, nil)
 	if err := w.store.DiscardParts(t.Context(), w.work(missing).Upload); err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestRetriesThenReady(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.start(func(o *Options) { o.Objects = &badFetch{Objects: w.store, left: 1} })
-	r := w.wait(w.upload(speech(t, "mp3"), nil, nil), recording.StateReady, recording.StateFailed)
+	r := w.wait(w.upload(spoken(t, "mp3"), nil, nil), recording.StateReady, recording.StateFailed)
 	if r.State != recording.StateReady {
 		t.Errorf("%s: %s", r.State, r.Reason)
 	}
@@ -163,11 +163,11 @@ func TestGivesUp(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.start(func(o *Options) { o.Objects = &badFetch{Objects: w.store, left: 3}; o.Workers = 1 })
-	poison := w.upload(speech(t, "mp3"), nil, nil)
+	poison := w.upload(spoken(t, "mp3"), nil, nil)
 	if r := w.wait(poison, recording.StateReady, recording.StateFailed); r.State != recording.StateFailed || r.Reason != recording.ReasonInternal || r.Stage != recording.StageProbe {
 		t.Errorf("%s at %s: %s", r.State, r.Stage, r.Reason)
 	}
-	if r := w.wait(w.upload(speech(t, "mp3"), nil, nil), recording.StateReady, recording.StateFailed); r.State != recording.StateReady {
+	if r := w.wait(w.upload(spoken(t, "mp3"), nil, nil), recording.StateReady, recording.StateFailed); r.State != recording.StateReady {
 		t.Errorf("the other one is %s", r.State)
 	}
 }
@@ -176,7 +176,7 @@ func TestGivesUp(t *testing.T) {
 func TestRescue(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	id := w.upload(speech(t, "mp3"), nil, nil)
+	id := w.upload(spoken(t, "mp3"), nil, nil)
 	if _, err := w.pool.Exec(t.Context(), `UPDATE river_job SET state = 'running', attempt = 1, attempted_at = now(), attempted_by = ARRAY['reprise-dead']`); err != nil {
 		t.Fatal(err)
 	}
@@ -191,13 +191,13 @@ func TestRescue(t *testing.T) {
 func TestRescueLost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	lost := w.upload(speech(t, "mp3"), nil, nil)
+	lost := w.upload(spoken(t, "mp3"), nil, nil)
 	if _, err := w.pool.Exec(t.Context(), `UPDATE river_job SET state = 'scheduled', scheduled_at = now() + interval '1 hour'`); err != nil {
 		t.Fatal(err)
 	}
 	hang := standin.Named(t, standin.Build(t), "hang", "")
 	s := w.start(func(o *Options) { o.FFmpeg = hang })
-	running := w.upload(speech(t, "mp3"), nil, nil)
+	running := w.upload(spoken(t, "mp3"), nil, nil)
 	w.awaitStage(running, recording.StageTranscode)
 	if _, err := w.pool.Exec(t.Context(), `UPDATE river_job SET state = 'running', attempt = 1, attempted_at = now(), attempted_by = ARRAY[$1]
 		WHERE state = 'scheduled'`, s.clientID); err != nil {
@@ -226,7 +226,7 @@ func TestStopInterrupts(t *testing.T) {
 	w := newWorld(t)
 	hang := standin.Named(t, standin.Build(t), "hang", "")
 	s := w.start(func(o *Options) { o.FFmpeg = hang })
-	id := w.upload(speech(t, "mp3"), nil, nil)
+	id := w.upload(spoken(t, "mp3"), nil, nil)
 	for start := time.Now(); time.Since(start) < 30*time.Second; time.Sleep(20 * time.Millisecond) {
 		if made, _ := filepath.Glob(filepath.Join(w.workDir, "worker-*", "job-*", "renditions", "*")); len(made) > 0 {
 			break
@@ -260,9 +260,9 @@ func TestDeletedWhileItRuns(t *testing.T) {
 	w := newWorld(t)
 	hang := standin.Named(t, standin.Build(t), "hang", "")
 	s := w.start(func(o *Options) { o.FFmpeg = hang; o.Workers = 1 })
-	deleted := w.upload(speech(t, "mp3"), nil, nil)
+	deleted := w.upload(spoken(t, "mp3"), nil, nil)
 	first := w.hanging(hang)
-	other := w.upload(speech(t, "mp3"), nil, nil) // waits for the one worker
+	other := w.upload(spoken(t, "mp3"), nil, nil) // waits for the one worker
 	if err := w.catalog.DeleteRecording(t.Context(), w.owner, deleted); err != nil {
 		t.Fatal(err)
 	}
@@ -329,7 +329,7 @@ func TestProgressIsPublished(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.start(nil)
-	id := w.upload(speech(t, "wav", "-filter_complex", "aloop=loop=40:size=64000", "-ar", "44100", "-ac", "2"), nil, nil)
+	id := w.upload(spoken(t, "wav", "-filter_complex", "aloop=loop=40:size=64000", "-ar", "44100", "-ac", "2"), nil, nil)
 	w.wait(id, recording.StateReady, recording.StateFailed, recording.StateRejected)
 	w.ticks.mu.Lock()
 	defer w.ticks.mu.Unlock()

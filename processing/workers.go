@@ -10,6 +10,7 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
 
+	"reprise/processing/provider"
 	"reprise/recording"
 )
 
@@ -88,6 +89,48 @@ func isOutage(err error) bool {
 // because of a timeout or because the job was cancelled.
 func stopping(ctx context.Context) bool {
 	return errors.Is(ctx.Err(), context.Canceled) && !errors.Is(context.Cause(ctx), rivertype.ErrJobCancelledRemotely)
+}
+
+// insightWorker runs the jobs of what follows a ready recording.
+type insightWorker struct {
+	river.WorkerDefaults[recording.InsightJob]
+	insights *insights
+	timeout  time.Duration // longer than any deadline
+}
+
+func (w *insightWorker) Timeout(*river.Job[recording.InsightJob]) time.Duration { return w.timeout }
+
+// NextRetry comes after 10 seconds, 40, 160: nobody waits for it to listen.
+func (w *insightWorker) NextRetry(job *river.Job[recording.InsightJob]) time.Time {
+	return time.Now().Add(10 * time.Second << min(2*(job.Attempt-1), 10))
+}
+
+func (w *insightWorker) Work(ctx context.Context, job *river.Job[recording.InsightJob]) error {
+	if job.Attempt > 1 {
+		w.insights.metrics.retries.WithLabelValues(string(job.Args.Stage)).Inc()
+	}
+	err := w.insights.work(ctx, job.Args)
+	var late *delayed
+	var outage *provider.OutageError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &late):
+		return river.JobSnooze(max(0, min(delayRetry, time.Until(late.until))) + rand.N(time.Minute))
+	case stopping(ctx):
+		return river.JobSnooze(0)
+	case errors.As(err, &outage):
+		// However long it lasts, it takes up no attempt. Not all at once afterwards.
+		return river.JobSnooze(outage.RetryAfter + rand.N(outage.RetryAfter/4+time.Second))
+	case isOutage(err):
+		return river.JobSnooze(outageRetry)
+	case job.Attempt < job.MaxAttempts:
+		return err
+	}
+	if err := w.insights.giveUp(ctx, job.Args, err); err != nil {
+		return river.JobSnooze(giveUpRetry)
+	}
+	return err
 }
 
 // purgeWorker deletes the bytes of recordings and of partial uploads.

@@ -78,8 +78,8 @@ bin/reprise upload --wait --cut-at 40% --limit-rate 2MiB --title 'Telephone prom
 audio=$(awk '$1 == "aac" { print $2 }' "$work/result")
 [[ -n $audio ]] || fail 'the recording has nothing to play'
 # The token is not an argument: others on this machine see those.
-printf 'header = "Authorization: Bearer %s"\n' "$token" |
-	curl -fsSL --config - -o "$work/speech.m4a" "$audio"
+get() { printf 'header = "Authorization: Bearer %s"\n' "$token" | curl -fsSL --config - "$@"; }
+get -o "$work/speech.m4a" "$audio"
 length=$(ffprobe -v error -show_entries format=duration -of csv=p=0 "$work/speech.m4a")
 
 step 'It plays'
@@ -87,6 +87,23 @@ printf 'Fetched the AAC rendition: %d kB, %.1f s. Hear it yourself:\n\n' $(($(wc
 printf '  curl -L -H "Authorization: Bearer %s" "%s" | ffplay -autoexit -\n' "$from" "$audio"
 # ffplay would send the token along to wherever a redirect leads.
 printf '  ffplay -autoexit -headers "Authorization: Bearer %s" "%s&redirect=false"\n' "$from" "$audio"
+
+step 'What was said'
+recording=${audio%/audio*}
+# It is being written down while the recording plays already. A field of insights says
+# "waiting" until a stage is done; there are none if nothing on this machine can listen.
+for ((i = 0; i < 120; i++)); do
+	insights=$(get "$recording" | sed -n 's/.*"insights":\({.*}}\).*/\1/p')
+	[[ $insights == *'"waiting"'* ]] || break
+	sleep 1
+done
+if get -o "$work/said" "$recording/transcript.txt" 2>/dev/null; then
+	cat "$work/said"
+	printf '%s(subtitles: %s/transcript.vtt, what it is about: %s/analysis, search: %s/v1/search?q=…)%s\n' \
+		"$faint" "$recording" "$recording" "$server" "$plain"
+else
+	echo 'Nothing on this machine can listen: docs/speech-engines.md says how to install what can (make whisper).'
+fi
 if [[ -n $started ]]; then
 	printf '\nThe server stops now and keeps the recording: %smake run%s starts it again.\n' "$bold" "$plain"
 fi

@@ -109,6 +109,7 @@ type devCommand struct {
 	config.Limits     `group:"Uploads and recordings:"`
 	config.Quotas     `group:"Limits of clients and users:"`
 	config.Processing `group:"Processing:"`
+	config.Insights   `group:"Transcripts and analyses:"`
 	LogLevel          string `group:"Log:" setting:"REPRISE_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"The least level that is logged: debug, info, warn or error."`
 	LogFormat         string `group:"Log:" setting:"REPRISE_LOG_FORMAT" default:"text" placeholder:"FORMAT" help:"Format of the log: json, or text for people."`
 }
@@ -128,7 +129,7 @@ Exit codes: 0 it was told to stop; 1 the flags or settings make no sense; 2 it f
 // Run implements the command.
 func (c *devCommand) Run(ctx context.Context, p *program, sources *config.Sources) error {
 	cfg := config.Config{
-		Server: c.Server, Limits: c.Limits, Quotas: c.Quotas, Processing: c.Processing,
+		Server: c.Server, Limits: c.Limits, Quotas: c.Quotas, Processing: c.Processing, Insights: c.Insights,
 		Identity: config.Identity{Auth: "dev"},
 		Log:      config.Log{LogLevel: c.LogLevel, LogFormat: c.LogFormat},
 	}

@@ -95,6 +95,7 @@ func (s *server) config(t *testing.T, change ...func(*config.Config)) config.Con
 	s.database = pgtest.NewURL(t)
 	cfg.DatabaseURL = config.Secret(s.database)
 	cfg.StorageURL = "file://" + s.disk
+	cfg.AITranscription = "off" // which takes time; a test that is about it says so
 	cfg.DevKey = config.Secret(hex.EncodeToString(s.key))
 	for _, c := range change {
 		c(&cfg)

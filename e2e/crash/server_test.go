@@ -230,6 +230,7 @@ func (w *world) env(name string) []string {
 		"REPRISE_DEV_KEY=" + fmt.Sprintf("%x", w.key),
 		"REPRISE_DELETED_RETENTION=0",
 		"REPRISE_LOG_LEVEL=info",
+		"REPRISE_AI_TRANSCRIPTION=off", // which takes time; a test that is about it says so
 	}
 	return slices.Concat(env, w.storageEnv(), w.settings)
 }

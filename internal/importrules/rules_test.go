@@ -34,10 +34,12 @@ func ours() map[string][]string {
 		"upload":              {"recording", "auth"},
 		"hooks":               {"recording"},
 		"catalog":             {"recording", "migrations"},
-		"processing":          {"recording", "processing/ffmpeg", "processing/sandbox", "processing/analysis"},
+		"processing":          {"recording", "processing/ffmpeg", "processing/sandbox", "processing/speech", "processing/analysis", "processing/provider"},
 		"processing/ffmpeg":   {"recording", "processing/sandbox"},
 		"processing/sandbox":  {},
-		"processing/analysis": {"recording"},
+		"processing/provider": {},
+		"processing/speech":   {"recording", "processing/sandbox", "processing/provider"},
+		"processing/analysis": {"recording", "processing/provider"},
 		"storage":             {"recording"},
 		"storage/disk":        {"recording", "storage"},
 		"storage/s3":          {"recording", "storage"},
@@ -81,7 +83,7 @@ func reservations() []reservation {
 		{"github.com/danielgtaylor/huma", []string{"api"}, "only api knows the REST framework"},
 		{"github.com/coder/websocket", []string{"events", "client"}, "only events and its client speak WebSocket"},
 		{"github.com/alecthomas/kong", []string{"config", "cmd/reprise"}, "flags are parsed in cmd and described in config"},
-		{"os/exec", []string{"processing/ffmpeg", "processing/sandbox", "pgcluster"}, "programs are started in processing/ffmpeg, where they are fenced in, and in pgcluster"},
+		{"os/exec", []string{"processing/ffmpeg", "processing/speech", "processing/sandbox", "pgcluster"}, "programs are started in processing/ffmpeg and processing/speech, where they are fenced in, and in pgcluster"},
 		{"net/http/pprof", []string{"app"}, "profiles belong to the admin listener"},
 	}
 }
@@ -97,6 +99,7 @@ func bans() []ban {
 	return []ban{
 		{[]string{"catalog", "processing", "processing/ffmpeg", "processing/sandbox", "hooks", "storage", "storage/disk", "pgcluster", "config", "fsck"},
 			[]string{"net/http"}, "it does not serve HTTP"},
+		{[]string{"processing/speech", "processing/analysis"}, []string{"net/http"}, "services are asked through processing/provider, which knows where to"},
 		{[]string{"cmd/reprise"}, []string{"net/http", "database/sql"}, "commands parse and call app"},
 	}
 }
@@ -289,7 +292,7 @@ func TestViolations(t *testing.T) {
 			[]string{"app must not import reprise/storage/storagetest: it is the test suite of the storages"}},
 		{goPackage{importPath: "reprise/processing", imports: []string{"os/exec", "net/http/httputil"}},
 			[]string{
-				"processing must not import os/exec: programs are started in processing/ffmpeg, where they are fenced in, and in pgcluster",
+				"processing must not import os/exec: programs are started in processing/ffmpeg and processing/speech, where they are fenced in, and in pgcluster",
 				"processing must not import net/http/httputil: it does not serve HTTP",
 			}},
 		{goPackage{importPath: "reprise/util"},

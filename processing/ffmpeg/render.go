@@ -148,7 +148,7 @@ func (t *Tools) judge(err error, o outcome, said *report) error {
 	}
 	switch {
 	case said.noRoom:
-		return recording.Wrap(recording.CodeStorageFull, errors.New(said.summary()), "There is no room left to process this recording.")
+		return errNoRoom(said)
 	case errors.Is(err, errOverworked), status == tooManyErrors, status > 0 && (said.unfit || said.noMemory):
 		o.damaged = true
 	case err != nil:
@@ -159,6 +159,10 @@ func (t *Tools) judge(err error, o outcome, said *report) error {
 		return r
 	}
 	return nil
+}
+
+func errNoRoom(said *report) error {
+	return recording.Wrap(recording.CodeStorageFull, errors.New(said.summary()), "There is no room left to process this recording.")
 }
 
 // renderArgs builds the one command line. The graph is split four ways: AAC,
