@@ -1,7 +1,10 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -16,56 +19,129 @@ const (
 	leadRunes       = 60 // of a snippet, before what was found
 )
 
-// describe returns what is shown of recordings that were found, in their order: of each
-// the passages with the most of what was found, of equals the weightier, and one of the
-// transcript if there is any, which has a time to jump to. A place in a tsvector says
-// which passage it is in, so that only those are read that are shown.
+// describe returns what is shown of recordings that were found, in their order.
 func describe(ctx context.Context, tx pgx.Tx, owner uuid.UUID, ranked []ranking, sought []string) ([]recording.Found, error) {
 	ids := make([]uuid.UUID, len(ranked))
+	at := make(map[uuid.UUID]int, len(ranked))
 	for i, r := range ranked {
-		ids[i] = r.id
+		ids[i], at[r.id] = r.id, i
 	}
+	// The tsvectors come as text, since Postgres takes ten times as long to look into them.
 	rows, err := tx.Query(ctx, `
-		SELECT d.recording_id, r.title, d.at, coalesce(m.start, 0), m.positions, coalesce(d.passages -> m.passage - 1, '{}')
-		FROM search_documents d JOIN recordings r ON r.id = d.recording_id LEFT JOIN LATERAL (
-			SELECT * FROM (
-				SELECT passage, d.starts[passage] AS start, array_agg(p ORDER BY p) AS positions, count(DISTINCT lexeme) AS found, max(weight) = 'D' AS spoken,
-					row_number() OVER (PARTITION BY max(weight) = 'D' ORDER BY count(DISTINCT lexeme) DESC, passage) AS place FROM (
-					SELECT lexeme, p, weight, width_bucket(p::integer, d.starts) AS passage
-					FROM unnest(d.words) w, unnest(w.positions, w.weights) AS at(p, weight) WHERE lexeme = ANY($3) AND p < $4) places
-				GROUP BY passage) passages
-			ORDER BY spoken AND place = 1 DESC, found DESC, passage LIMIT $5
-		) m ON true WHERE d.owner_id = $1 AND d.recording_id = ANY($2) AND r.state <> 'deleted'
-		ORDER BY d.recording_id, m.found DESC, m.passage`, owner, ids, sought, maxPosition, maxSnippets)
+		SELECT d.recording_id, r.title, d.at, d.words::text, d.starts FROM search_documents d JOIN recordings r ON r.id = d.recording_id
+		WHERE d.owner_id = $1 AND d.recording_id = ANY($2) AND r.state <> 'deleted'`, owner, ids)
 	if err != nil {
 		return nil, err
 	}
-	found := map[uuid.UUID]recording.Found{}
-	var id uuid.UUID
+	list := make([]recording.Found, len(ranked))
+	var shown []place
 	var f recording.Found
-	var start int
-	var positions []int16
-	var p passage
-	_, err = pgx.ForEachRow(rows, []any{&id, &f.Title, &f.RecordedAt, &start, &positions, &p}, func() error {
-		known, ok := found[id]
-		if !ok {
-			known = recording.Found{RecordingID: id, Title: f.Title, RecordedAt: f.RecordedAt.UTC(), Snippets: []recording.Snippet{}}
+	var vector string
+	var starts []int
+	if _, err := pgx.ForEachRow(rows, []any{&f.RecordingID, &f.Title, &f.RecordedAt, &vector, &starts}, func() error {
+		i := at[f.RecordingID]
+		list[i] = recording.Found{
+			RecordingID: f.RecordingID, Title: f.Title, RecordedAt: f.RecordedAt.UTC(), Rank: float64(ranked[i].rank), Snippets: []recording.Snippet{},
 		}
-		if marks := p.marks(start, positions); len(marks) > 0 {
-			known.Snippets = append(known.Snippets, p.snippet(marks))
+		for _, p := range places(vector, starts, sought) {
+			p.document = f.RecordingID
+			shown = append(shown, p)
 		}
-		found[id] = known
-		p = passage{}
 		return nil
-	})
-	list := make([]recording.Found, 0, len(ranked))
-	for _, r := range ranked {
-		if f, ok := found[r.id]; ok { // else it was deleted by a process of a version that has no search
-			f.Rank = float64(r.rank)
-			list = append(list, f)
+	}); err != nil {
+		return nil, err
+	}
+	if err := addSnippets(ctx, tx, shown, func(id uuid.UUID, s recording.Snippet) { list[at[id]].Snippets = append(list[at[id]].Snippets, s) }); err != nil {
+		return nil, err
+	}
+	// What is missing was deleted by a process of a version that has no search.
+	return slices.DeleteFunc(list, func(f recording.Found) bool { return f.RecordingID == uuid.Nil }), nil
+}
+
+// place is a passage with something that was found.
+type place struct {
+	document  uuid.UUID
+	passage   int // its number
+	start     int // the position of its first word
+	lexemes   int // how many different ones were found
+	positions []int
+}
+
+// places finds the passages of a document with the most of what is sought, of equals the
+// weightier, which comes first.
+func places(vector string, starts []int, sought []string) []place {
+	byPassage := map[int]*place{}
+	for _, lexeme := range sought {
+		last := -1
+		for _, position := range positionsOf(vector, lexeme) {
+			i, exact := slices.BinarySearch(starts, position)
+			if !exact {
+				i--
+			}
+			if i < 0 || position >= maxPosition { // all words of a long transcript's end are there
+				continue
+			}
+			p := byPassage[i]
+			if p == nil {
+				p = &place{passage: i, start: starts[i]}
+				byPassage[i] = p
+			}
+			if i != last {
+				p.lexemes++
+			}
+			last = i
+			p.positions = append(p.positions, position)
 		}
 	}
-	return list, err
+	list := []place{}
+	for _, p := range byPassage {
+		slices.Sort(p.positions)
+		p.positions = slices.Compact(p.positions)
+		list = append(list, *p)
+	}
+	slices.SortFunc(list, func(a, b place) int { return cmp.Or(b.lexemes-a.lexemes, a.passage-b.passage) })
+	return list[:min(len(list), maxSnippets)]
+}
+
+// positionsOf reads where a lexeme is in a tsvector's text, such as 'walk':3A,17
+// 'school':5. Lexemes are of letters and digits, so what looks like one is one.
+func positionsOf(vector, lexeme string) []int {
+	_, rest, ok := strings.Cut(vector, quoteLexeme(lexeme)+":")
+	if !ok {
+		return nil
+	}
+	var list []int
+	rest, _, _ = strings.Cut(rest, " ")
+	for text := range strings.SplitSeq(rest, ",") {
+		if position, err := strconv.Atoi(strings.TrimRight(text, "ABCD")); err == nil {
+			list = append(list, position)
+		}
+	}
+	return list
+}
+
+// addSnippets reads passages and cuts snippets out of them, in their order.
+func addSnippets(ctx context.Context, tx pgx.Tx, shown []place, add func(id uuid.UUID, s recording.Snippet)) error {
+	ids, numbers := make([]uuid.UUID, len(shown)), make([]int, len(shown))
+	for i, p := range shown {
+		ids[i], numbers[i] = p.document, p.passage
+	}
+	rows, err := tx.Query(ctx, `
+		SELECT d.passages -> n.passage FROM unnest($1::uuid[], $2::integer[]) WITH ORDINALITY AS n(id, passage, i)
+		JOIN search_documents d ON d.recording_id = n.id ORDER BY n.i`, ids, numbers)
+	if err != nil {
+		return err
+	}
+	passages, err := pgx.CollectRows(rows, pgx.RowTo[passage])
+	if err != nil {
+		return err
+	}
+	for i, p := range passages {
+		if marks := p.marks(shown[i].start, shown[i].positions); len(marks) > 0 {
+			add(shown[i].document, p.snippet(marks))
+		}
+	}
+	return nil
 }
 
 // mark is a place in a passage that was found.
@@ -74,14 +150,14 @@ type mark struct {
 	atMs *int64
 }
 
-// marks finds the words of a passage at these positions, ascending, in a tsvector in
-// which its first word is at start.
-func (p passage) marks(start int, positions []int16) []mark {
+// marks finds the words of a passage at these positions, in a tsvector in which its
+// first word is at start.
+func (p passage) marks(start int, positions []int) []mark {
 	list := tokens(p.Text)
 	var marks []mark
 	for _, position := range positions {
-		i := int(position) - start
-		if i < 0 || i >= len(list) || len(marks) > 0 && marks[len(marks)-1].from == list[i].from { // two lexemes of one word
+		i := position - start
+		if i < 0 || i >= len(list) {
 			continue
 		}
 		m := mark{list[i], p.StartMs}
