@@ -3,6 +3,7 @@ package catalog
 import (
 	"cmp"
 	"context"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,15 +66,17 @@ type place struct {
 	start     int // the position of its first word
 	lexemes   int // how many different ones were found
 	positions []int
+	spoken    bool // in the transcript
 }
 
 // places finds the passages of a document with the most of what is sought, of equals the
-// weightier, which comes first.
+// weightier, which comes first, and one of the transcript if there is any: it has a time
+// to jump to.
 func places(vector string, starts []int, sought []string) []place {
 	byPassage := map[int]*place{}
 	for _, lexeme := range sought {
 		last := -1
-		for _, position := range positionsOf(vector, lexeme) {
+		for position, spoken := range positionsOf(vector, lexeme) {
 			i, exact := slices.BinarySearch(starts, position)
 			if !exact {
 				i--
@@ -83,7 +86,7 @@ func places(vector string, starts []int, sought []string) []place {
 			}
 			p := byPassage[i]
 			if p == nil {
-				p = &place{passage: i, start: starts[i]}
+				p = &place{passage: i, start: starts[i], spoken: spoken}
 				byPassage[i] = p
 			}
 			if i != last {
@@ -100,24 +103,26 @@ func places(vector string, starts []int, sought []string) []place {
 		list = append(list, *p)
 	}
 	slices.SortFunc(list, func(a, b place) int { return cmp.Or(b.lexemes-a.lexemes, a.passage-b.passage) })
+	if i := slices.IndexFunc(list, func(p place) bool { return p.spoken }); i >= maxSnippets {
+		list[maxSnippets-1] = list[i]
+	}
 	return list[:min(len(list), maxSnippets)]
 }
 
 // positionsOf reads where a lexeme is in a tsvector's text, such as 'walk':3A,17
-// 'school':5. Lexemes are of letters and digits, so what looks like one is one.
-func positionsOf(vector, lexeme string) []int {
-	_, rest, ok := strings.Cut(vector, quoteLexeme(lexeme)+":")
-	if !ok {
-		return nil
-	}
-	var list []int
-	rest, _, _ = strings.Cut(rest, " ")
-	for text := range strings.SplitSeq(rest, ",") {
-		if position, err := strconv.Atoi(strings.TrimRight(text, "ABCD")); err == nil {
-			list = append(list, position)
+// 'school':5, and whether in the transcript, whose weight is the one that is not written.
+// Lexemes are of letters and digits, so what looks like one is one.
+func positionsOf(vector, lexeme string) iter.Seq2[int, bool] {
+	return func(yield func(position int, spoken bool) bool) {
+		_, rest, _ := strings.Cut(vector, quoteLexeme(lexeme)+":")
+		rest, _, _ = strings.Cut(rest, " ")
+		for text := range strings.SplitSeq(rest, ",") {
+			number := strings.TrimRight(text, "ABC")
+			if position, err := strconv.Atoi(number); err == nil && !yield(position, number == text) {
+				return
+			}
 		}
 	}
-	return list
 }
 
 // addSnippets reads passages and cuts snippets out of them, in their order.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"reprise/catalog"
+	"reprise/migrations"
 	"reprise/recording"
 )
 
@@ -498,6 +500,54 @@ func TestSearchOfMuch(t *testing.T) {
 	id := r.tell(r.alice, told{language: "en", said: strings.Repeat("word after word\n", 6000) + "and at the end a zebra"})
 	if got := r.find(r.alice, "zebra"); !slices.Equal(got, []uuid.UUID{id}) {
 		t.Errorf("found %v", got)
+	}
+}
+
+// TestSearchBacklog: the titles of the time before search are indexed by Migrate.
+func TestSearchBacklog(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	var want []uuid.UUID
+	for range 3 {
+		want = append(want, r.create(r.alice).RecordingID)
+	}
+	gone := r.create(r.alice).RecordingID
+	must(t, r.DeleteRecording(t.Context(), r.alice, gone))
+	_, err := r.pool.Exec(t.Context(), `TRUNCATE search_documents, search_words, search_shelves`)
+	must(t, err)
+	_, err = r.pool.Exec(t.Context(), `INSERT INTO search_backlog SELECT id FROM recordings`)
+	must(t, err)
+	if got := r.find(r.alice, "test"); len(got) > 0 {
+		t.Errorf("found before: %v", got)
+	}
+	must(t, catalog.Migrate(t.Context(), r.pool, slog.New(slog.DiscardHandler)))
+	got := r.find(r.alice, "test")
+	slices.Reverse(got)
+	if diff := cmp.Diff(want, got); diff != "" || r.count(`SELECT count(*) FROM search_backlog`) != 0 {
+		t.Error(diff)
+	}
+}
+
+// TestSearchNeedsExtensions: who may not create them hears what to do.
+func TestSearchNeedsExtensions(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	text, err := migrations.Postgres.ReadFile("postgres/00008_search.sql")
+	must(t, err)
+	_, statement, _ := strings.Cut(string(text), "StatementBegin\n")
+	statement, _, _ = strings.Cut(statement, "-- +goose StatementEnd")
+	err = pgx.BeginFunc(t.Context(), r.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(t.Context(), `DROP EXTENSION btree_gin CASCADE`); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(t.Context(), `SET LOCAL ROLE pg_monitor`); err != nil {
+			return err
+		}
+		_, err := tx.Exec(t.Context(), statement)
+		return err
+	})
+	if err == nil || !strings.Contains(err.Error(), "search needs PostgreSQL's extensions pg_trgm and btree_gin") {
+		t.Errorf("%v", err)
 	}
 }
 
