@@ -145,12 +145,13 @@ type API struct {
 // answers with a problem too.
 func New(router Router, o Options) (*API, error) {
 	a := &API{
-		catalog:  o.Catalog,
-		objects:  o.Objects,
-		signer:   o.Signer,
-		accounts: o.Accounts,
-		problems: o.Problems,
-		limits:   o.Limits, models: o.Models,
+		catalog:   o.Catalog,
+		objects:   o.Objects,
+		signer:    o.Signer,
+		accounts:  o.Accounts,
+		problems:  o.Problems,
+		limits:    o.Limits,
+		models:    o.Models,
 		publicURL: strings.TrimRight(o.PublicURL, "/"),
 	}
 	a.huma = humago.New(router, a.config(o.Version))

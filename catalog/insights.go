@@ -108,11 +108,7 @@ func (c *Catalog) InsightWork(ctx context.Context, job recording.InsightJob) (re
 			WHERE `+insightDue, job.RecordingID, job.Stage, job.Run); err != nil {
 			return err
 		}
-		list, err := insightsOf(ctx, tx, job.RecordingID)
-		if err != nil {
-			return err
-		}
-		for _, in := range list {
+		for _, in := range w.Recording.Insights {
 			if in.Stage == job.Stage {
 				w.Insight = in
 			}

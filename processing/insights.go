@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"runtime/debug"
 	"time"
 
 	"reprise/internal/failpoint"
@@ -91,32 +89,17 @@ func (s *insights) mayAsk(ctx context.Context, job recording.InsightJob, w recor
 	return &delayed{*from}
 }
 
-// run runs a stage in a folder of its own, within its deadline and while it is due,
-// and returns what records its result. A panic is an error like others.
+// run runs a stage, and returns what records its result.
 func (s *insights) run(ctx context.Context, job recording.InsightJob, w recording.InsightWork) (record func(context.Context) error, err error) {
-	dir, err := s.dir.make()
-	if err != nil {
-		return nil, fmt.Errorf("make a work folder: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	ctx, cancel := context.WithTimeoutCause(ctx, s.deadline(job, w), errDeadline)
-	defer cancel()
-	ctx, release := whileDue(ctx, func(ctx context.Context) (bool, error) { return s.catalog.InsightDue(ctx, job) })
-	defer release()
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+	isDue := func(ctx context.Context) (bool, error) { return s.catalog.InsightDue(ctx, job) }
+	return attempt(ctx, s.dir, s.deadline(job, w), isDue, func(ctx context.Context, dir string) (func(context.Context) error, error) {
+		if job.Stage == recording.StageTranscribe {
+			t, err := s.transcribe(ctx, w, dir)
+			return func(ctx context.Context) error { return s.catalog.CompleteTranscript(ctx, job, t, s.analyse) }, err
 		}
-		if err != nil && errors.Is(context.Cause(ctx), errNotDue) {
-			err = errNotDue
-		}
-	}()
-	if job.Stage == recording.StageTranscribe {
-		t, err := s.transcribe(ctx, w, dir)
-		return func(ctx context.Context) error { return s.catalog.CompleteTranscript(ctx, job, t, s.analyse) }, err
-	}
-	a, err := s.analyseText(ctx, w)
-	return func(ctx context.Context) error { return s.catalog.CompleteAnalysis(ctx, job, a) }, err
+		a, err := s.analyseText(ctx, w)
+		return func(ctx context.Context) error { return s.catalog.CompleteAnalysis(ctx, job, a) }, err
+	})
 }
 
 // deadline allows an engine three times the recording's length.

@@ -114,18 +114,26 @@ func (p *pipeline) find(name recording.Stage) (stage, recording.Stage, error) {
 	return nil, "", recording.Errorf(recording.CodeUnavailable, "There is no stage %q in this version.", name)
 }
 
-// run runs a stage in a folder of its own, within its deadline and while it is
-// due. A panic is an error like others: it must not take the recording's last word
-// away.
-func (p *pipeline) run(ctx context.Context, st stage, w recording.Work) (res recording.StageResult, err error) {
-	dir, err := p.dir.make()
+// run runs a stage.
+func (p *pipeline) run(ctx context.Context, st stage, w recording.Work) (recording.StageResult, error) {
+	isDue := func(ctx context.Context) (bool, error) { return p.catalog.StageDue(ctx, w.Recording.ID, st.name()) }
+	return attempt(ctx, p.dir, st.deadline(w), isDue, func(ctx context.Context, dir string) (recording.StageResult, error) {
+		return st.run(ctx, w, dir)
+	})
+}
+
+// attempt does the work of a stage in a folder of its own, within its deadline and
+// while it is due. A panic is an error like others: it must not take the recording's
+// last word away.
+func attempt[T any](ctx context.Context, parent *workDir, deadline time.Duration, isDue func(context.Context) (bool, error), work func(ctx context.Context, dir string) (T, error)) (res T, err error) {
+	dir, err := parent.make()
 	if err != nil {
 		return res, fmt.Errorf("make a work folder: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	ctx, cancel := context.WithTimeoutCause(ctx, st.deadline(w), errDeadline)
+	ctx, cancel := context.WithTimeoutCause(ctx, deadline, errDeadline)
 	defer cancel()
-	ctx, release := whileDue(ctx, func(ctx context.Context) (bool, error) { return p.catalog.StageDue(ctx, w.Recording.ID, st.name()) })
+	ctx, release := whileDue(ctx, isDue)
 	defer release()
 	defer func() {
 		if v := recover(); v != nil {
@@ -135,7 +143,7 @@ func (p *pipeline) run(ctx context.Context, st stage, w recording.Work) (res rec
 			err = errNotDue
 		}
 	}()
-	return st.run(ctx, w, dir)
+	return work(ctx, dir)
 }
 
 // whileDue returns a context that ends once a stage is not due any more, and what
