@@ -83,7 +83,7 @@ func fsckS3(ctx context.Context, ledger *catalog.Catalog, o FsckOptions, options
 		return 0, storageProblems(err)
 	}
 	store, err := s3.New(ctx, s3.Options{
-		Location: location, Inline: ledger,
+		Location: location, Ledger: ledger,
 		MemoryBytes: int64(cfg.UploadMemory), InlineBytes: int64(cfg.InlineBytes), InlineRate: int64(cfg.InlineRate),
 		Log: o.Log, Metrics: prometheus.NewRegistry(), Now: time.Now,
 	})

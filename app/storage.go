@@ -53,7 +53,7 @@ func (s *server) openS3(ctx context.Context) error {
 		return storageProblems(err)
 	}
 	store, err := s3.New(ctx, s3.Options{
-		Location: location, Inline: s.catalog,
+		Location: location, Ledger: s.catalog,
 		MemoryBytes: int64(cfg.UploadMemory), InlineBytes: int64(cfg.InlineBytes), InlineRate: int64(cfg.InlineRate),
 		Log: s.o.Log, Metrics: s.registry, Now: time.Now,
 	})

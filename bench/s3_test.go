@@ -62,7 +62,7 @@ func repriseOn(b *testing.B, storageURL string, inlineBytes int64) (s3Peer, *pgx
 	must(b, err)
 	log := slog.New(slog.DiscardHandler)
 	store, err := s3.New(b.Context(), s3.Options{
-		Location: location, Inline: c, MemoryBytes: 256 << 20, InlineBytes: inlineBytes, InlineRate: 64 << 20,
+		Location: location, Ledger: c, MemoryBytes: 256 << 20, InlineBytes: inlineBytes, InlineRate: 64 << 20,
 		Log: log, Metrics: prometheus.NewRegistry(),
 	})
 	must(b, err)

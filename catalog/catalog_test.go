@@ -169,6 +169,57 @@ func TestEpochs(t *testing.T) {
 	}
 }
 
+// A crash may undo a Fast claim. Whoever has it can't commit then, not even while nobody
+// else has come, and the next claim is of another epoch.
+func TestForgottenClaim(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ctx := t.Context()
+	u := r.create(r.alice)
+	claim := recording.Claim{Write: true, Fast: true}
+	forgotten, _, err := r.AcquireUpload(ctx, u.ID, claim)
+	must(t, err)
+	_, err = r.pool.Exec(ctx, `UPDATE uploads SET epoch = $2, writer_open = false, writer_epoch = 0, part_number = 0 WHERE id = $1`, u.ID, u.Epoch)
+	must(t, err)
+	commit := func(epoch int64) error {
+		return r.CommitChunk(ctx, recording.Chunk{UploadID: u.ID, Epoch: epoch, To: 5, ExpiresAt: r.clock.Add(time.Hour)})
+	}
+	if err := commit(forgotten.Epoch); recording.CodeOf(err) != recording.CodeTakenOver {
+		t.Errorf("a commit of a forgotten claim: %v", err)
+	}
+	next, ok, err := r.AcquireUpload(ctx, u.ID, claim)
+	must(t, err)
+	if !ok || next.Epoch <= forgotten.Epoch {
+		t.Errorf("acquired %v, epoch %d after %d", ok, next.Epoch, forgotten.Epoch)
+	}
+	if err := commit(forgotten.Epoch); recording.CodeOf(err) != recording.CodeTakenOver {
+		t.Errorf("a commit of a forgotten claim, after another: %v", err)
+	}
+	must(t, commit(next.Epoch))
+	must(t, r.Settle(ctx))
+}
+
+// That a claim needn't wait for the disk is said of its own transaction only.
+func TestFastClaimsEnd(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ctx := t.Context()
+	cfg := r.pool.Config().Copy()
+	cfg.MaxConns, cfg.ConnConfig.RuntimeParams["synchronous_commit"] = 1, "on"
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	must(t, err)
+	defer pool.Close()
+	c, err := catalog.New(catalog.Options{Pool: pool, Now: func() time.Time { return r.clock }})
+	must(t, err)
+	_, acquired, err := c.AcquireUpload(ctx, r.create(r.alice).ID, recording.Claim{Fast: true})
+	must(t, err)
+	var commits string
+	must(t, pool.QueryRow(ctx, `SHOW synchronous_commit`).Scan(&commits))
+	if !acquired || commits != "on" {
+		t.Errorf("acquired %v; commits on the same connection are now %s", acquired, commits)
+	}
+}
+
 func TestOneChain(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

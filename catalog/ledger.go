@@ -68,14 +68,19 @@ func (c *Catalog) FindUploadByClientID(ctx context.Context, owner uuid.UUID, cli
 // for a writer the first is set from now on, until a commit of its epoch closes it,
 // and the second is raised by the numbers that the writer may use. A writer from
 // whom it takes the upload over is told to stop, in whatever process it is.
+//
+// A Fast claim is not flushed to the disk: if the database crashes before Settle or
+// any other commit, the row is what it was. That's why epochs are times: counted up
+// they would be given out again.
 func (c *Catalog) AcquireUpload(ctx context.Context, id uuid.UUID, claim recording.Claim) (u recording.Upload, acquired bool, err error) {
 	u, err = oneUpload(ctx, c.pool, `
 		WITH before AS MATERIALIZED (
-			SELECT id, writer_open, part_number, writer_epoch = epoch AS writing FROM uploads
+			SELECT id, writer_open, part_number, writer_epoch = epoch AS writing,
+				greatest(epoch + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) AS next FROM uploads
 			WHERE id = $1 AND state = 'receiving' AND expires_at > $5 AND (NOT $2 OR committed_offset = $3) FOR UPDATE
 		), u AS (
-			UPDATE uploads SET epoch = epoch + 1, writer_open = uploads.writer_open OR $2,
-				writer_epoch = CASE WHEN $2 THEN epoch + 1 ELSE writer_epoch END,
+			UPDATE uploads SET epoch = before.next, writer_open = uploads.writer_open OR $2,
+				writer_epoch = CASE WHEN $2 THEN before.next ELSE uploads.writer_epoch END,
 				part_number = uploads.part_number + CASE WHEN $2 THEN $4 ELSE 0 END
 			FROM before WHERE uploads.id = before.id
 			RETURNING uploads.id, recording_id, owner_id, client_id, state, length, committed_offset, object_key, metadata,
@@ -85,13 +90,20 @@ func (c *Catalog) AcquireUpload(ctx context.Context, id uuid.UUID, claim recordi
 			SELECT pg_notify($6, json_build_object('upload', u.id, 'epoch', u.epoch, 'taken', true)::text)
 			FROM u JOIN before USING (id) WHERE before.writing
 		)
-		SELECT `+uploadColumns+` FROM u WHERE (SELECT count(*) FROM told) >= 0`,
-		id, claim.Write, claim.Offset, recording.PartWindow, c.now(), writerChannel)
+		SELECT `+uploadColumns+` FROM u WHERE (SELECT count(*) FROM told) >= 0
+			AND (NOT $7 OR set_config('synchronous_commit', 'off', true) <> '')`,
+		id, claim.Write, claim.Offset, recording.PartWindow, c.now(), writerChannel, claim.Fast)
 	if errors.Is(err, recording.ErrNotFound) {
 		u, err = oneUpload(ctx, c.pool, `SELECT `+uploadColumns+` FROM uploads u WHERE u.id = $1`, id)
 		return u, false, err
 	}
 	return u, err == nil, err
+}
+
+// Settle makes everything durable that was committed before it, Fast claims among it.
+func (c *Catalog) Settle(ctx context.Context) error {
+	_, err := c.pool.Exec(ctx, `SELECT pg_logical_emit_message(true, 'reprise', '')`) // the smallest commit that waits for the disk
+	return classify(err)
 }
 
 // moveOffset is a commit in one statement. No row means that the writer's time

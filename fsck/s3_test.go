@@ -27,7 +27,7 @@ func newS3World(t *testing.T, server *s3test.Server) *world {
 	location, err := s3.ParseURL(server.URL(server.Bucket(t), "part-size=5MiB"))
 	must(t, err)
 	store, err := s3.New(t.Context(), s3.Options{
-		Location: location, Inline: w.catalog, MemoryBytes: 32 << 20,
+		Location: location, Ledger: w.catalog, MemoryBytes: 32 << 20,
 		Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Now: time.Now,
 	})
 	must(t, err)

@@ -27,7 +27,7 @@ func TestS3IsCleared(t *testing.T) {
 				t.Fatal(err)
 			}
 			store, err := s3.New(t.Context(), s3.Options{
-				Location: location, Inline: w.catalog, MemoryBytes: 32 << 20,
+				Location: location, Ledger: w.catalog, MemoryBytes: 32 << 20,
 				Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Now: time.Now,
 			})
 			if err != nil {

@@ -154,6 +154,10 @@ type Claim struct {
 	// not the committed offset.
 	Write  bool
 	Offset int64
+	// Fast takes the upload over without waiting for the ledger's disk. If the ledger
+	// crashes it may have forgotten that, but it never gives the same epoch to anybody
+	// else.
+	Fast bool
 }
 
 // StopWriters asks every process to end its writers of an upload with an epoch

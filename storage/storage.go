@@ -46,6 +46,11 @@ type Store interface {
 	// aren't there any more.
 	NewWriter(ctx context.Context, u recording.Upload) (recording.PartWriter, error)
 
+	// FastClaims reports whether a writer may begin although a crash of the ledger
+	// could undo its epoch, and the next writer would find everything as this one has:
+	// then they touch nothing in common, or settle the epoch first.
+	FastClaims() bool
+
 	// Assemble makes the object u.ObjectKey of exactly the committed bytes of u.Parts,
 	// in their order; no parts make an empty object. It can be run again after it
 	// ended in any way, a crash included, and by two at once. If the object is there

@@ -52,7 +52,9 @@ func (l *lock) Lock(ctx context.Context, _ func()) error {
 	if !req.claim.Write {
 		l.s.settle(ctx, req.found)
 	}
-	u, acquired, err := l.s.o.Ledger.AcquireUpload(ctx, l.id, req.claim)
+	claim := req.claim
+	claim.Fast = !claim.Write || l.s.o.Storage.FastClaims()
+	u, acquired, err := l.s.o.Ledger.AcquireUpload(ctx, l.id, claim)
 	if err != nil {
 		return req.fail(err)
 	}

@@ -73,6 +73,8 @@ type Storage interface {
 	// of its own. An error of code recording.CodeUploadGone, also of the writer's
 	// methods, says that committed bytes are lost.
 	NewWriter(ctx context.Context, u recording.Upload) (recording.PartWriter, error)
+	// FastClaims reports whether writers may be of Fast claims.
+	FastClaims() bool
 }
 
 // Hooks decide at the points of an upload's life.

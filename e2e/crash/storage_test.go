@@ -74,7 +74,7 @@ func (w *world) openStorage(c *catalog.Catalog) (processing.Objects, io.Closer) 
 		w.t.Fatal(err)
 	}
 	store, err := s3.New(context.Background(), s3.Options{
-		Location: location, Inline: c, MemoryBytes: 64 << 20, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
+		Location: location, Ledger: c, MemoryBytes: 64 << 20, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -47,7 +47,7 @@ func onS3(server *s3test.Server) kind {
 		must(err)
 		return func(c *catalog.Catalog) storage.Store {
 			s, err := s3.New(t.Context(), s3.Options{
-				Location: location, Inline: c, MemoryBytes: 64 << 20, InlineBytes: 256 << 10, InlineRate: 1 << 20,
+				Location: location, Ledger: c, MemoryBytes: 64 << 20, InlineBytes: 256 << 10, InlineRate: 1 << 20,
 				Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
 			})
 			must(err)

@@ -105,7 +105,7 @@ func (w *world) addReplica(tails kept, extra ...string) *replica {
 	w.t.Cleanup(transport.CloseIdleConnections)
 	log := slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	store, err := s3.New(w.t.Context(), s3.Options{
-		Location: location, Inline: w.catalog,
+		Location: location, Ledger: w.catalog,
 		MemoryBytes: 256 * mib, InlineBytes: int64(tails), InlineRate: maxSize,
 		Log: log, Metrics: prometheus.NewRegistry(), HTTPClient: &http.Client{Transport: transport, Timeout: w.attemptTime}, Now: time.Now,
 	})

@@ -23,6 +23,9 @@ const writeBackBytes = 2 << 20
 
 var errClosed = errors.New("disk: the writer is closed")
 
+// FastClaims implements storage.Store: two writers could adopt the same part.
+func (s *Store) FastClaims() bool { return false }
+
 // NewWriter implements storage.Store. A part that is to be adopted is checked
 // here; a new one is made by the first Write.
 func (s *Store) NewWriter(ctx context.Context, u recording.Upload) (recording.PartWriter, error) {

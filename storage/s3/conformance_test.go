@@ -19,7 +19,7 @@ func TestConformance(t *testing.T) {
 			onServers(t, func(t *testing.T, server *s3test.Server) {
 				storagetest.Run(t, func(t *testing.T, ledger *storagetest.Ledger) storage.Store {
 					return newStore(t, server.URL(server.Bucket(t)), func(o *Options) {
-						o.Inline, o.InlineBytes = ledger, inline
+						o.Ledger, o.InlineBytes = ledger, inline
 					})
 				})
 			})
@@ -57,7 +57,7 @@ func TestConformanceReplicas(t *testing.T) {
 			url := server.URL(server.Bucket(t), "part-size=5MiB")
 			r := &replicas{}
 			for _, inline := range []int64{2000, 1 << 20, 0} {
-				r.all = append(r.all, newStore(t, url, func(o *Options) { o.Inline, o.InlineBytes = ledger, inline }))
+				r.all = append(r.all, newStore(t, url, func(o *Options) { o.Ledger, o.InlineBytes = ledger, inline }))
 			}
 			r.Store = r.all[0]
 			return r

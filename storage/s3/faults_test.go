@@ -18,7 +18,7 @@ import (
 func newFaultyStore(t *testing.T, server *s3test.Server) (*Store, *s3test.Proxy, *ledger, string) {
 	t.Helper()
 	proxy, l, bucket := server.Proxy(t), newLedger(), server.Bucket(t)
-	s := newStore(t, proxy.URL(bucket, "part-size=5MiB"), func(o *Options) { o.Inline = l })
+	s := newStore(t, proxy.URL(bucket, "part-size=5MiB"), func(o *Options) { o.Ledger = l })
 	return s, proxy, l, bucket
 }
 
@@ -186,7 +186,7 @@ func TestSegmentsLost(t *testing.T) {
 		l, bucket := newLedger(), server.Bucket(t)
 		stores := make([]*Store, 2)
 		for i := range stores {
-			stores[i] = newStore(t, server.URL(bucket, "part-size=5MiB"), func(o *Options) { o.Inline, o.InlineBytes = l, 0 })
+			stores[i] = newStore(t, server.URL(bucket, "part-size=5MiB"), func(o *Options) { o.Ledger, o.InlineBytes = l, 0 })
 		}
 		u := newUpload(t, l, 2*testPart, false)
 		u.patch(stores[0], 1000)
@@ -251,7 +251,7 @@ func TestLeftoversAreFound(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, server *s3test.Server) {
 		l := newLedger()
-		s := newStore(t, server.URL(server.Bucket(t), "part-size=5MiB"), func(o *Options) { o.Inline, o.InlineBytes = l, 0 })
+		s := newStore(t, server.URL(server.Bucket(t), "part-size=5MiB"), func(o *Options) { o.Ledger, o.InlineBytes = l, 0 })
 		whole, big := newUpload(t, l, 1000, false), newUpload(t, l, 3*testPart, false)
 		for _, u := range []*upload{whole, big} {
 			q := u.begin(s)

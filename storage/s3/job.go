@@ -91,6 +91,9 @@ func (w *writer) send(j *job, b *body) error {
 		failpoint.Hit("object.done")
 	default:
 		var m multipart
+		if err = w.settle(); err != nil {
+			return fmt.Errorf("s3: settle the writer's epoch: %w", err)
+		}
 		if m, err = w.begin(); err != nil {
 			return err
 		}
@@ -176,7 +179,7 @@ func (s *Store) readTail(ctx context.Context, id uuid.UUID, f folded) error {
 	}
 	if len(inline) > 0 {
 		group.Go(func() error {
-			list, err := s.o.Inline.InlineParts(ctx, id, numbers)
+			list, err := s.o.Ledger.InlineParts(ctx, id, numbers)
 			if errors.Is(err, recording.ErrNotFound) { // of the parts, not of anything that a client asks for
 				return fmt.Errorf("s3: the ledger has no bytes of the parts %v of upload %s", numbers, id)
 			}

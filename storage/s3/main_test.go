@@ -33,7 +33,7 @@ func newStore(t *testing.T, url string, changes ...func(*Options)) *Store {
 		t.Fatal(err)
 	}
 	o := Options{
-		Location: location, Inline: &storagetest.Ledger{},
+		Location: location, Ledger: &storagetest.Ledger{},
 		MemoryBytes: 64 << 20, InlineBytes: 1 << 20, InlineRate: 64 << 20,
 		Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Now: time.Now,
 	}

@@ -164,7 +164,7 @@ func TestRenewedETag(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, server *s3test.Server) {
 		l, bucket := newLedger(), server.Bucket(t)
-		s := newStore(t, server.URL(bucket, "part-size=5MiB"), func(o *Options) { o.Inline = l })
+		s := newStore(t, server.URL(bucket, "part-size=5MiB"), func(o *Options) { o.Ledger = l })
 		s.timeout = testTimeout
 		u := newUpload(t, l, 2*testPart, false)
 		u.patches(2*testPart, s)

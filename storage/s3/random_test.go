@@ -43,7 +43,7 @@ func testRandom(t *testing.T, server *s3test.Server, seed uint64) {
 	stores := make([]*Store, 1+rng.IntN(3))
 	for i := range stores {
 		stores[i] = newStore(t, url, func(o *Options) {
-			o.Inline = l
+			o.Ledger = l
 			o.MemoryBytes = []int64{300 << 10, 1 << 20, 4 << 20, 12 << 20, 64 << 20}[rng.IntN(5)]
 			o.InlineBytes = []int64{0, 50_000, 1 << 20}[rng.IntN(3)]
 			o.InlineRate = []int64{200_000, 64 << 20}[rng.IntN(2)]

@@ -34,7 +34,7 @@ func TestRequests(t *testing.T) {
 			t.Run(tt.name, func(t *testing.T) {
 				t.Parallel()
 				proxy, l := server.Proxy(t), newLedger()
-				s := newStore(t, proxy.URL(server.Bucket(t)), func(o *Options) { o.Inline, o.InlineBytes = l, tt.inline })
+				s := newStore(t, proxy.URL(server.Bucket(t)), func(o *Options) { o.Ledger, o.InlineBytes = l, tt.inline })
 				u := newUpload(t, l, tt.size, false)
 				u.patches(tt.patch, s)
 				if err := s.Assemble(t.Context(), u.row); err != nil {

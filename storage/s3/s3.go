@@ -34,7 +34,7 @@ import (
 // Options say where a Store keeps its bytes and what it may use.
 type Options struct {
 	Location Location
-	Inline   InlineReader
+	Ledger   Ledger
 
 	// MemoryBytes is the budget for the buffers of parts of all uploads together.
 	MemoryBytes int64
@@ -51,11 +51,16 @@ type Options struct {
 	Now func() time.Time
 }
 
-// InlineReader gives back the bytes of parts that the ledger keeps.
-type InlineReader interface {
+// Ledger keeps the bytes of small tails, and the numbers of parts that writers may
+// use.
+type Ledger interface {
 	// InlineParts returns the bytes of the parts of an upload, in the order of
 	// numbers. recording.ErrNotFound says that one is not there.
 	InlineParts(ctx context.Context, id uuid.UUID, numbers []int) ([][]byte, error)
+	// Settle makes durable what the ledger has said so far. A writer waits for it before
+	// it uses a number: its name is all of a part of a multipart upload that doesn't
+	// have the epoch in it.
+	Settle(ctx context.Context) error
 }
 
 // Store is a storage.Store in a bucket.

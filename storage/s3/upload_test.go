@@ -19,8 +19,10 @@ import (
 
 // ledger is the little of the catalog that uploads need: the bytes of inline parts.
 type ledger struct {
-	mu     sync.Mutex
-	inline map[uuid.UUID]map[int][]byte
+	mu      sync.Mutex
+	inline  map[uuid.UUID]map[int][]byte
+	settled int   // calls of Settle
+	down    error // what Settle answers
 }
 
 func newLedger() *ledger { return &ledger{inline: make(map[uuid.UUID]map[int][]byte)} }
@@ -37,6 +39,13 @@ func (l *ledger) InlineParts(_ context.Context, id uuid.UUID, numbers []int) ([]
 		list = append(list, p)
 	}
 	return list, nil
+}
+
+func (l *ledger) Settle(context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.settled++
+	return l.down
 }
 
 // upload is an upload with its row in the ledger, and what it must hold.

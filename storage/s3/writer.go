@@ -56,6 +56,7 @@ func (s *Store) NewWriter(ctx context.Context, u recording.Upload) (recording.Pa
 	s.memory.join(w)
 	w.group.SetLimit(parallelParts)
 	name := s.objectName(u.ObjectKey)
+	w.settle = sync.OnceValue(func() error { return s.o.Ledger.Settle(w.ctx) })
 	w.begin = sync.OnceValues(func() (multipart, error) {
 		if u.MultipartID != "" {
 			return multipart{name, u.MultipartID}, nil
@@ -65,6 +66,10 @@ func (s *Store) NewWriter(ctx context.Context, u recording.Upload) (recording.Pa
 	})
 	return w, nil
 }
+
+// FastClaims implements storage.Store: what a writer makes has its epoch in its name, and
+// before it uses the number of a part, its epoch is settled.
+func (s *Store) FastClaims() bool { return true }
 
 // partSizeFor is the size of the parts of an upload. The first part decides: some
 // servers want all but the last to be equal. Before it, a tail that was begun when
@@ -101,6 +106,7 @@ type writer struct {
 	cancel context.CancelCauseFunc
 	group  errgroup.Group
 	begin  func() (multipart, error) // the multipart upload, begun by the first part
+	settle func() error              // makes the numbers of parts this writer's for good
 
 	// mu is held by the methods of PartWriter and by release.
 	mu     sync.Mutex

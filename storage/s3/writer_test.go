@@ -43,7 +43,7 @@ func TestFlushSome(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, server *s3test.Server) {
 		proxy, l := server.Proxy(t), newLedger()
-		s := newStore(t, proxy.URL(server.Bucket(t), "part-size=5MiB"), func(o *Options) { o.Inline = l })
+		s := newStore(t, proxy.URL(server.Bucket(t), "part-size=5MiB"), func(o *Options) { o.Ledger = l })
 		u := newUpload(t, l, 4*testPart, true)
 		r := u.begin(s)
 		for range 3 { // slow
@@ -94,7 +94,7 @@ func TestInlineAndSegments(t *testing.T) {
 		l := newLedger()
 		url := server.URL(server.Bucket(t), "part-size=5MiB")
 		s := newStore(t, url, func(o *Options) {
-			o.Inline, o.InlineBytes, o.InlineRate = l, 100_000, 250_000
+			o.Ledger, o.InlineBytes, o.InlineRate = l, 100_000, 250_000
 			o.Now = func() time.Time { return now }
 		})
 		u := newUpload(t, l, 2*testPart, false)
@@ -114,7 +114,7 @@ func TestInlineAndSegments(t *testing.T) {
 		}
 		u.patches(len(u.file), s)
 		u.wantKinds("pp")
-		u.assemble(newStore(t, url, func(o *Options) { o.Inline = l }))
+		u.assemble(newStore(t, url, func(o *Options) { o.Ledger = l }))
 	})
 }
 
@@ -138,7 +138,7 @@ func TestLengths(t *testing.T) {
 			t.Run(fmt.Sprint(tt.size, "-", tt.patch, "-", tt.deferred), func(t *testing.T) {
 				t.Parallel()
 				l := newLedger()
-				s := newStore(t, server.URL(server.Bucket(t), "part-size=5MiB"), func(o *Options) { o.Inline = l })
+				s := newStore(t, server.URL(server.Bucket(t), "part-size=5MiB"), func(o *Options) { o.Ledger = l })
 				u := newUpload(t, l, tt.size, tt.deferred)
 				u.patches(tt.patch, s)
 				u.wantKinds(tt.want)
@@ -156,7 +156,7 @@ func TestManySmallCommits(t *testing.T) {
 	t.Parallel()
 	server := s3test.Servers(t)[0]
 	proxy, l := server.Proxy(t), newLedger()
-	s := newStore(t, proxy.URL(server.Bucket(t)), func(o *Options) { o.Inline = l })
+	s := newStore(t, proxy.URL(server.Bucket(t)), func(o *Options) { o.Ledger = l })
 	u := newUpload(t, l, 5000, false)
 	most := 0
 	for len(u.content) < len(u.file) {
@@ -182,7 +182,7 @@ func TestSlowPhones(t *testing.T) {
 	server := s3test.Servers(t)[1]
 	l := newLedger()
 	const budget = 16 << 20
-	s := newStore(t, server.URL(server.Bucket(t), "part-size=5MiB"), func(o *Options) { o.Inline, o.MemoryBytes = l, budget })
+	s := newStore(t, server.URL(server.Bucket(t), "part-size=5MiB"), func(o *Options) { o.Ledger, o.MemoryBytes = l, budget })
 	s.memory.patience = 20 * time.Millisecond
 	silent := newUpload(t, l, 2*testPart, false).begin(s)
 	silent.must(silent.write(testPart - 1))
@@ -225,12 +225,49 @@ func TestSlowPhones(t *testing.T) {
 	wantNoMemory(t, s)
 }
 
+// No number of a part is used before the ledger has settled whose it is. What has the
+// epoch in its name waits for nothing.
+func TestSettle(t *testing.T) {
+	t.Parallel()
+	server := s3test.Servers(t)[0]
+	proxy, l := server.Proxy(t), newLedger()
+	s := newStore(t, proxy.URL(server.Bucket(t), "part-size=5MiB"), func(o *Options) { o.Ledger = l })
+	object, segment := newUpload(t, l, testPart, false), newUpload(t, l, testPart, true)
+	object.patch(s, testPart)
+	segment.patch(s, 100)
+	segment.patch(s, 2_000_000)
+	object.wantKinds("o")
+	segment.wantKinds("is")
+	if l.settled != 0 {
+		t.Errorf("settled %d times for an object, an inline tail and a segment", l.settled)
+	}
+	parts := newUpload(t, l, 3*testPart, false)
+	parts.patch(s, 3*testPart)
+	parts.wantKinds("ppp")
+	if l.settled != 1 {
+		t.Errorf("settled %d times for one writer's parts", l.settled)
+	}
+	l.down = recording.Errorf(recording.CodeUnavailable, "The database is away.")
+	sent := proxy.Counts().Total()
+	r := newUpload(t, l, 2*testPart, false).begin(s)
+	_ = r.write(testPart) // or the flush says it
+	if _, err := r.w.Flush(t.Context()); recording.CodeOf(err) != recording.CodeUnavailable {
+		t.Errorf("a part of an unsettled epoch: %v", err)
+	}
+	if n := proxy.Counts().Total() - sent; n != 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+	if err := r.w.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A part that a stale holder writes late has a number that nobody after him has.
 func TestStaleNumbers(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, server *s3test.Server) {
 		l := newLedger()
-		s := newStore(t, server.URL(server.Bucket(t), "part-size=5MiB"), func(o *Options) { o.Inline = l })
+		s := newStore(t, server.URL(server.Bucket(t), "part-size=5MiB"), func(o *Options) { o.Ledger = l })
 		u := newUpload(t, l, 6*testPart, false)
 		u.patch(s, testPart)
 		stale := u.begin(s)

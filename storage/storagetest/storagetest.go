@@ -52,6 +52,9 @@ type Ledger struct {
 	parts map[uuid.UUID]map[int][]byte
 }
 
+// Settle has nothing to do: nothing is forgotten here.
+func (l *Ledger) Settle(context.Context) error { return nil }
+
 func (l *Ledger) keep(id uuid.UUID, part recording.Part) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
