@@ -56,15 +56,13 @@ func run(m *testing.M) int {
 	return pgtest.Run(s3test.With(m))
 }
 
-// program returns the path of the server's program.
+// program returns the path of the server's program. It is without the race detector,
+// which doubles what the many starts cost: the other tests have it in the servers that they
+// run in their own processes.
 func program(t *testing.T) string {
 	t.Helper()
 	executable.once.Do(func() {
-		args := []string{"build", "-tags", "failpoint", "-o", executable.path}
-		if raceDetector {
-			args = append(args, "-race")
-		}
-		out, err := exec.Command("go", append(args, "reprise/cmd/reprise")...).CombinedOutput()
+		out, err := exec.Command("go", "build", "-tags", "failpoint", "-o", executable.path, "reprise/cmd/reprise").CombinedOutput()
 		if err != nil {
 			executable.err = fmt.Errorf("build the server: %w\n%s", err, out)
 		}
