@@ -4,7 +4,8 @@
 #   scripts/fuzz.sh [TIME]     so long each; 20s without
 #
 # What it finds lies in testdata/fuzz of the package, to be committed with the fix:
-# "make test" tries all of that every time.
+# "make test" tries all of that every time. There are also some small inputs of each target
+# that once reached code that its seeds do not.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
