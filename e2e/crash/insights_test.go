@@ -15,8 +15,9 @@ import (
 func TestPaidOnce(t *testing.T) {
 	t.Parallel()
 	chains := [][]string{
-		{"insight.transcribe.before", "insight.answered", "insight.answered", "insight.kept", "insight.transcribe.done"},
-		{"insight.transcribe.recorded", "insight.analyse.before", "insight.answered", "insight.kept", "insight.analyse.done", "insight.analyse.recorded"},
+		// At its end, because a busy server may have analysed before it dies.
+		{"insight.transcribe.before", "insight.answered", "insight.answered", "insight.kept", "insight.transcribe.done", "insight.transcribe.recorded"},
+		{"insight.analyse.before", "insight.answered", "insight.kept", "insight.analyse.done", "insight.analyse.recorded"},
 	}
 	for range rounds(0, 9) {
 		chains = append(chains, chains[0], chains[1])
