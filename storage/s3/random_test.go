@@ -72,7 +72,7 @@ type randomUpload struct {
 	*upload
 	stores []*Store
 	rng    *rand.Rand
-	stale  []*request // of earlier epochs, not closed
+	stale  []*request // of earlier epochs, not closed; at most one
 }
 
 func (r *randomUpload) store() *Store { return r.stores[r.rng.IntN(len(r.stores))] }
@@ -94,9 +94,8 @@ func (r *randomUpload) run() error {
 	if err := errors.Join(<-results, <-results); err != nil {
 		return fmt.Errorf("Assemble: %w", err)
 	}
-	for _, stale := range r.stale {
-		r.intrude(stale)
-		if err := stale.w.Close(); err != nil {
+	for len(r.stale) > 0 {
+		if err := r.intrude(); err != nil {
 			return err
 		}
 	}
@@ -132,9 +131,9 @@ func (r *randomUpload) request() error {
 				return fmt.Errorf("FlushSome at %d: %w", q.at, err)
 			}
 		}
-		for _, stale := range r.stale {
-			if r.rng.IntN(4) == 0 {
-				r.intrude(stale)
+		if len(r.stale) > 0 && r.rng.IntN(4) == 0 {
+			if err := r.intrude(); err != nil {
+				return err
 			}
 		}
 	}
@@ -144,19 +143,30 @@ func (r *randomUpload) request() error {
 	case 1: // its last commit fails
 		_, err := w.Flush(r.t.Context())
 		return errors.Join(err, w.Close())
-	case 2: // another takes over while it hangs, a PATCH later at the latest
+	case 2: // another takes over while it hangs
 		if len(r.stale) == 0 {
-			_, err := w.Flush(r.t.Context()) // it hangs in its commit
 			r.stale = append(r.stale, q)
-			return err
+			return nil
 		}
 	}
 	return q.end()
 }
 
-// intrude has a stale request go on; nobody cares how it fares.
-func (r *randomUpload) intrude(stale *request) {
-	_, _ = stale.w.Write(noise(1 + r.rng.IntN(6<<20)))
-	_, _ = stale.w.FlushSome(r.t.Context())
-	_, _ = stale.w.Flush(r.t.Context())
+// intrude has a stale request go on, with other bytes; nobody cares how its storage
+// fares. It uses its numbers until it flushes: then its commit is refused, and it ends.
+func (r *randomUpload) intrude() error {
+	w := r.stale[0].w
+	for n := 1 + r.rng.IntN(6<<20); n > 0 && w.Room() > 0; {
+		piece := int(min(int64(n), w.Room()))
+		if _, err := w.Write(noise(piece)); err != nil {
+			break
+		}
+		n -= piece
+	}
+	if w.Room() > 0 && len(r.content) < len(r.file) && r.rng.IntN(4) > 0 {
+		return nil
+	}
+	_, _ = w.Flush(r.t.Context())
+	r.stale = nil
+	return w.Close()
 }
