@@ -34,6 +34,8 @@ import (
 // see them.
 type Catalog interface {
 	AdminCatalog
+	StoryCatalog
+	EntityCatalog
 	// User returns the user with this id.
 	User(ctx context.Context, id uuid.UUID) (recording.User, error)
 	// Usage returns what a user has and has used.
@@ -158,9 +160,11 @@ func New(router Router, o Options) (*API, error) {
 	a.huma.UseMiddleware(translateErrors, a.requirePrincipal)
 	a.registerAccount()
 	a.registerRecordings()
+	a.registerStories()
 	a.registerAudio()
 	a.registerTranscripts()
 	a.registerSearch()
+	a.registerEntityEdits()
 	a.registerUploads()
 	a.registerEvents()
 	a.registerAdmin()

@@ -125,10 +125,10 @@ func TestDocumentStructure(t *testing.T) {
 		}
 	}
 	want := []string{
-		"AdminUser", "Analysis", "Artifact", "Audit", "AuditPage", "ChangeReason", "Chapter", "Correction", "CorrectionBody", "Corrections", "Entity",
-		"Event", "EventsPage", "FieldError", "Found", "Insight", "Insights", "Limits", "Links", "Loudness", "Media", "Mention",
+		"AdminUser", "Analysis", "Artifact", "Audit", "AuditPage", "ChangeReason", "Chapter", "Correction", "CorrectionBody", "Corrections", "Entity", "EntityPatch",
+		"Event", "EventsPage", "FieldError", "Found", "Insight", "Insights", "Limits", "Links", "Loudness", "Media", "Mention", "MergedEntity", "NamedEntity", "OtherEntity",
 		"Problem", "Quote", "Recording", "RecordingPatch", "RecordingState", "RecordingStatesPage", "RecordingsPage", "Reprocessing", "SearchPage",
-		"Segment", "Sentiment", "Silence", "Snippet", "Ticket", "Topic", "Transcript", "Upload", "UploadsPage", "Usage", "User", "UsersPage", "Word",
+		"Segment", "Sentiment", "Silence", "Snippet", "StoriesPage", "Story", "StoryBody", "Ticket", "Topic", "Transcript", "Upload", "UploadsPage", "Usage", "User", "UsersPage", "Word",
 	}
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(doc.Components.Schemas))); diff != "" {
 		t.Errorf("schemas: %s", diff)

@@ -58,6 +58,16 @@ func (a *API) addExamples(doc *huma.OpenAPI) {
 	example(paths["/v1/recordings/{id}"].Get, r)
 	example(paths["/v1/recordings/{id}"].Patch, r)
 	example(paths["/v1/recordings/{id}/reprocess"].Post, again)
+	story := viewStory(recording.Story{ID: *r.StoryID, Title: "Grandmother's childhood", Recordings: 3, CreatedAt: at, UpdatedAt: at})
+	example(paths["/v1/stories"].Get, storiesPageView{Items: []storyView{story}, NextCursor: next})
+	example(paths["/v1/stories"].Post, story)
+	example(paths["/v1/stories/{id}"].Get, story)
+	example(paths["/v1/stories/{id}"].Patch, story)
+	grandma := recording.NamedEntity{ID: uuid.MustParse("01934b61-04c2-7d15-b6a4-7f1d90a3c5e8"), Kind: recording.EntityPerson, Name: "Grandma"}
+	example(paths["/v1/entities/{id}"].Patch, viewNamedEntity(grandma))
+	example(paths["/v1/entities/{id}/split"].Post, viewNamedEntity(grandma))
+	grandma.Merged = []recording.MergedEntity{{ID: uuid.MustParse("01934b61-04c2-7d16-9f0e-2c8b7a6d5e41"), Name: "Anna"}}
+	example(paths["/v1/entities/{id}/merge"].Post, viewNamedEntity(grandma))
 	transcript := viewTranscript(exampleTranscript(at))
 	example(paths["/v1/recordings/{id}/transcript"].Get, transcript)
 	example(paths["/v1/recordings/{id}/transcript.json"].Get, transcript)

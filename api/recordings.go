@@ -52,8 +52,9 @@ type recordingOutput struct {
 }
 
 type recordingPatchView struct {
-	_     struct{} `json:"-" additionalProperties:"false"`
-	Title *string  `json:"title,omitempty" doc:"At most 200 characters, without control characters; spaces around it are cut off. An empty one takes the title away; null leaves it." example:"Grandmother's first day at school"`
+	_       struct{}    `json:"-" additionalProperties:"false"`
+	Title   *string     `json:"title,omitempty" doc:"At most 200 characters, without control characters; spaces around it are cut off. An empty one takes the title away; null leaves it." example:"Grandmother's first day at school"`
+	StoryID storyChange `json:"storyId,omitempty" doc:"The story it is to be in, which is made if it is not there yet; null takes it out of its story." example:"01934b40-1c00-7f00-8a00-3e5d0c9b7a61"`
 }
 
 type patchInput struct {
@@ -203,7 +204,7 @@ func (a *API) updateRecording(ctx context.Context, owner uuid.UUID, in *patchInp
 	if err != nil {
 		return nil, err
 	}
-	patch := recording.RecordingPatch{}
+	patch := recording.RecordingPatch{StoryID: in.Body.StoryID.id}
 	if in.Body.Title != nil {
 		title, err := checkTitle(*in.Body.Title)
 		if err != nil {
@@ -219,15 +220,18 @@ func (a *API) updateRecording(ctx context.Context, owner uuid.UUID, in *patchInp
 }
 
 // checkTitle returns the title without the spaces around it.
-func checkTitle(title string) (string, error) {
-	title = strings.TrimSpace(title)
-	if n := utf8.RuneCountInString(title); n > maxTitleRunes {
-		return "", recording.Errorf(recording.CodeInvalidRequest, "The title has %d characters; at most %d are allowed.", n, maxTitleRunes)
+func checkTitle(title string) (string, error) { return checkLine("title", title) }
+
+// checkLine is checkTitle for what is called otherwise.
+func checkLine(what, text string) (string, error) {
+	text = strings.TrimSpace(text)
+	if n := utf8.RuneCountInString(text); n > maxTitleRunes {
+		return "", recording.Errorf(recording.CodeInvalidRequest, "The %s has %d characters; at most %d are allowed.", what, n, maxTitleRunes)
 	}
-	if strings.ContainsFunc(title, unicode.IsControl) {
-		return "", recording.Errorf(recording.CodeInvalidRequest, "The title has control characters, for example a line break.")
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		return "", recording.Errorf(recording.CodeInvalidRequest, "The %s has control characters, for example a line break.", what)
 	}
-	return title, nil
+	return text, nil
 }
 
 func (a *API) deleteRecording(ctx context.Context, owner uuid.UUID, in *idInput) (*struct{}, error) {

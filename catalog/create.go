@@ -49,6 +49,11 @@ func (c *Catalog) insertUpload(ctx context.Context, tx pgx.Tx, n recording.NewUp
 	now := c.now()
 	if !n.Partial {
 		r := n.Recording
+		if r.StoryID != nil {
+			if _, err := ensureStory(ctx, tx, n.OwnerID, *r.StoryID, now); err != nil {
+				return none, err
+			}
+		}
 		if _, err := tx.Exec(ctx, `
 			INSERT INTO recordings (id, owner_id, state, title, filename, filetype, language, story_id, recorded_at, object_key, created_at, updated_at)
 			VALUES ($1, $2, 'uploading', $3, $4, $5, $6, $7, $8, $9, $10, $10)`,
