@@ -177,12 +177,12 @@ func Alone(t testing.TB) *neo4jserver.Server {
 	if err != nil {
 		t.Fatalf("neo4jtest: %v", err)
 	}
-	clear(t, server.Where())
+	Empty(t, server.Where())
 	return server
 }
 
-// clear removes everything.
-func clear(t testing.TB, at neo4jserver.Where) {
+// Empty removes everything from a server that the test has alone.
+func Empty(t testing.TB, at neo4jserver.Where) {
 	t.Helper()
 	for _, row := range Query(t, at, "SHOW CONSTRAINTS YIELD name", nil) {
 		Query(t, at, fmt.Sprintf("DROP CONSTRAINT `%s`", row["name"]), nil)
