@@ -70,6 +70,23 @@ func (c *Catalog) GraphBacklog(ctx context.Context) (recording.GraphBacklog, err
 	return b, classify(err)
 }
 
+// GraphCounts returns how many rows of each kind the graph is to show.
+func (c *Catalog) GraphCounts(ctx context.Context) (map[recording.GraphKind]int64, error) {
+	counts := map[recording.GraphKind]int64{}
+	for _, kind := range recording.GraphKinds() {
+		what, err := shown(kind)
+		if err != nil {
+			return nil, err
+		}
+		var n int64
+		if err := c.pool.QueryRow(ctx, `SELECT count(*) FROM (`+what+`) s`).Scan(&n); err != nil {
+			return nil, classify(err)
+		}
+		counts[kind] = n
+	}
+	return counts, nil
+}
+
 // GraphWatermark returns the time before which everything that has changed is applied,
 // but for dead letters.
 func (c *Catalog) GraphWatermark(ctx context.Context) (time.Time, error) {

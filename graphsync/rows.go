@@ -87,7 +87,8 @@ func edgesOf(row recording.GraphRow) []edge {
 		edges = []edge{{has, row.Recording.Story, row.ID, map[string]any{}}}
 	}
 	for _, m := range row.Recording.Mentions {
-		edges = append(edges, edge{mentions, row.ID, m.EntityID, map[string]any{"count": m.Count, "atMs": m.AtMs}})
+		at := append([]int64{}, m.AtMs...) // nil would be no property at all
+		edges = append(edges, edge{mentions, row.ID, m.EntityID, map[string]any{"count": m.Count, "atMs": at}})
 	}
 	for _, t := range row.Recording.Topics {
 		edges = append(edges, edge{about, row.ID, t.EntityID, map[string]any{"weight": t.Weight}})
