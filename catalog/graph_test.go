@@ -17,8 +17,6 @@ import (
 	"reprise/recording"
 )
 
-const hour = time.Hour
-
 // TestDrainGraph: rows come coalesced and in order; what was not acknowledged comes again.
 func TestDrainGraph(t *testing.T) {
 	t.Parallel()
@@ -180,7 +178,7 @@ func TestGraphRefusals(t *testing.T) {
 		if n := drain(); n != 1 {
 			t.Errorf("drained %d", n)
 		}
-		r.clock = r.clock.Add(hour)
+		r.clock = r.clock.Add(time.Hour)
 	}
 	dead(1)
 	// What is taken after the next change is dead no more.

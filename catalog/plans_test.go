@@ -87,6 +87,10 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 			_, err := c.Search(ctx, r.alice, recording.Search{Query: `tael "once upon" st`, Limit: 10, Topic: "none", From: &r.clock})
 			return err
 		},
+		"search merged": func() error {
+			_, err := c.Search(ctx, r.alice, recording.Search{Query: "test", Limit: 10, Entity: "Anna"})
+			return err
+		},
 		"requeue": func() error { _, err := c.RequeueStages(ctx); return err },
 		"fail": func() error {
 			return c.FailRecording(ctx, recording.NewID(), recording.StageStore, recording.ReasonStorage, "lost")

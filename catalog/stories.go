@@ -133,17 +133,14 @@ func (c *Catalog) DeleteStory(ctx context.Context, owner, id uuid.UUID) error {
 
 // ensureStory makes a story that is not there yet, and keeps it from being deleted until
 // the transaction ends. It comes before the recording: the order of locks.
-func ensureStory(ctx context.Context, tx pgx.Tx, owner, id uuid.UUID, at time.Time) (key uuid.UUID, err error) {
+func ensureStory(ctx context.Context, tx pgx.Tx, owner, id uuid.UUID, at time.Time) error {
 	for {
 		if err := insertStory(ctx, tx, owner, id, at); err != nil {
-			return uuid.Nil, err
+			return err
 		}
-		keys, err := queryIDs(ctx, tx, `SELECT key FROM stories WHERE owner_id = $1 AND id = $2 FOR KEY SHARE`, owner, id)
-		if err != nil {
-			return uuid.Nil, err
-		}
-		if len(keys) > 0 { // else it was deleted in between
-			return keys[0], nil
+		tag, err := tx.Exec(ctx, `SELECT FROM stories WHERE owner_id = $1 AND id = $2 FOR KEY SHARE`, owner, id)
+		if err != nil || tag.RowsAffected() > 0 { // else it was deleted in between
+			return err
 		}
 	}
 }
