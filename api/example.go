@@ -68,6 +68,13 @@ func (a *API) addExamples(doc *huma.OpenAPI) {
 	example(paths["/v1/entities/{id}/split"].Post, viewNamedEntity(grandma))
 	grandma.Merged = []recording.MergedEntity{{ID: uuid.MustParse("01934b61-04c2-7d16-9f0e-2c8b7a6d5e41"), Name: "Anna"}}
 	example(paths["/v1/entities/{id}/merge"].Post, viewNamedEntity(grandma))
+	graph := newExampleGraph(exampleRecording(id, at), at)
+	example(paths["/v1/recordings/{id}/related"].Get, a.viewRelated(graph.related))
+	example(paths["/v1/entities"].Get, viewEntities(graph.entities))
+	example(paths["/v1/entities/{id}"].Get, a.viewEntity(graph.entity))
+	example(paths["/v1/graph/path"].Get, viewSubgraph(graph.path))
+	example(paths["/v1/graph/neighborhood"].Get, viewSubgraph(graph.neighborhood))
+	example(paths["/v1/timeline"].Get, a.viewTimeline(graph.timeline))
 	transcript := viewTranscript(exampleTranscript(at))
 	example(paths["/v1/recordings/{id}/transcript"].Get, transcript)
 	example(paths["/v1/recordings/{id}/transcript.json"].Get, transcript)
