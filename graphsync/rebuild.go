@@ -78,7 +78,7 @@ func (r *rebuild) run(ctx context.Context) (refused []recording.GraphRefusal, er
 	if !r.progress.Resumed {
 		at = recording.GraphRebuild{StartedAt: r.started, Kind: kinds[0]}
 	}
-	kinds = kinds[slices.Index(kinds, at.Kind):]
+	kinds = kinds[max(0, slices.Index(kinds, at.Kind)):]
 	counts, err := r.Source.GraphCounts(ctx)
 	if err != nil {
 		return nil, err
