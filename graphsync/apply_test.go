@@ -183,8 +183,13 @@ func TestRefusals(t *testing.T) {
 	if err := g.Migrate(t.Context(), quiet()); err != nil {
 		t.Fatal(err)
 	}
-	neo4jtest.Query(t, server.Where(), "CREATE CONSTRAINT FOR (n:Person) REQUIRE n.name IS UNIQUE", nil)
-	neo4jtest.Query(t, server.Where(), "CREATE INDEX FOR (n:Topic) ON (n.name)", nil)
+	for name, of := range map[string]string{
+		"CONSTRAINT one_anna": "FOR (n:Person) REQUIRE n.name IS UNIQUE",
+		"INDEX topic_names":   "FOR (n:Topic) ON (n.name)",
+	} {
+		neo4jtest.Query(t, server.Where(), "CREATE "+name+" "+of, nil)
+		t.Cleanup(func() { neo4jtest.Query(t, server.Where(), "DROP "+name, nil) })
+	}
 	first := newFamily()
 	apply(t, g, first.rows(1)...)
 

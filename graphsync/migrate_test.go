@@ -31,6 +31,7 @@ const (
 func TestMigrate(t *testing.T) {
 	t.Parallel()
 	server := neo4jtest.Alone(t)
+	t.Cleanup(func() { neo4jtest.Empty(t, server.Where()) })
 	g := open(t, server.Where())
 	all := []string{constrainA, fillA, doubleA}
 	for from := range len(all) + 1 { // each version that a graph may have
@@ -60,6 +61,8 @@ func TestMigrate(t *testing.T) {
 func TestMigrateTogether(t *testing.T) {
 	t.Parallel()
 	server := neo4jtest.Alone(t)
+	neo4jtest.Empty(t, server.Where())
+	t.Cleanup(func() { neo4jtest.Empty(t, server.Where()) })
 	var replicas sync.WaitGroup
 	errs := make([]error, 3)
 	for i := range errs {

@@ -78,17 +78,18 @@ func (r *rebuild) run(ctx context.Context) (refused []recording.GraphRefusal, er
 	if !r.progress.Resumed {
 		at = recording.GraphRebuild{StartedAt: r.started, Kind: kinds[0]}
 	}
-	kinds = kinds[slices.Index(kinds, at.Kind):]
+	kinds = kinds[max(0, slices.Index(kinds, at.Kind)):]
 	counts, err := r.Source.GraphCounts(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, kind := range kinds {
-		r.progress.Total += counts[kind]
-	}
 	for i, kind := range kinds {
 		if i > 0 {
 			at.After = uuid.Nil
+		}
+		r.progress.Total = r.progress.Written // a resumed kind has fewer than are counted
+		for _, left := range kinds[i:] {
+			r.progress.Total += counts[left]
 		}
 		at.Kind = kind
 		more, err := r.writeKind(ctx, at)
@@ -97,6 +98,7 @@ func (r *rebuild) run(ctx context.Context) (refused []recording.GraphRefusal, er
 			return refused, err
 		}
 	}
+	r.progress.Total = r.progress.Written
 	r.tell("")
 	return refused, nil
 }

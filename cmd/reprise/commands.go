@@ -38,6 +38,7 @@ type commands struct {
 	Token   tokenCommand   `cmd:"" help:"Print a development token."`
 	User    userCommand    `cmd:"" help:"List users, and shut them out or let them in again."`
 	Upload  uploadCommand  `cmd:"" help:"Upload recordings; what is interrupted resumes."`
+	Graph   graphCommand   `cmd:"" help:"Rebuild the graph from the database, or compare them."`
 	Fsck    fsckCommand    `cmd:"" help:"Compare the database with the storage, and repair what differs."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 
