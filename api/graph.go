@@ -40,7 +40,8 @@ type relatedInput struct {
 }
 
 type entitiesInput struct {
-	pageInput
+	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"At most this many items." example:"50"`
+	Cursor string `query:"cursor" maxLength:"64" doc:"The nextCursor of the page before; absent for the first page."`
 	Kind   string `query:"kind" enum:"person,place,organization,date,topic" doc:"Only these."`
 	Prefix string `query:"q" maxLength:"200" doc:"Only those whose name begins so; case doesn't matter." example:"gra"`
 }
@@ -62,7 +63,8 @@ type neighborhoodInput struct {
 }
 
 type timelineInput struct {
-	pageInput
+	Limit    int       `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"At most this many items." example:"50"`
+	Cursor   string    `query:"cursor" maxLength:"64" doc:"The nextCursor of the page before; absent for the first page."`
 	From     time.Time `query:"from" doc:"Only what was recorded, or else uploaded, then or later."`
 	Before   time.Time `query:"before" doc:"Only what was recorded, or else uploaded, before then."`
 	EntityID string    `query:"entityId" format:"uuid" doc:"Only recordings that mention this entity, or are about it."`

@@ -9,11 +9,10 @@ import (
 // connections are not those by which changes are written, which so wait for no question.
 // Nothing is asked yet: while the graph is away only questions are answered with that.
 func (s *server) openQuestions() (api.Graph, error) {
-	cfg := s.o.Config.Graph
-	if cfg.Neo4jURL == "" {
+	if s.o.Config.Neo4jURL == "" {
 		return nil, nil
 	}
-	graph, err := graphsync.Open(graphsync.Options{URL: cfg.Neo4jURL, User: cfg.Neo4jUser, Password: string(cfg.Neo4jPassword)})
+	graph, err := openGraph(s.o.Config.Graph)
 	if err != nil {
 		return nil, err
 	}

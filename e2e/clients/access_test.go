@@ -9,8 +9,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -50,7 +52,7 @@ func (u user) operations() []operation {
 func (u user) perform(o operation, recordingID, uploadID string) answer {
 	u.t.Helper()
 	id := recordingID
-	if strings.HasPrefix(o.path, "/files/") {
+	if strings.HasPrefix(o.path, "/files/") || strings.HasPrefix(o.path, "/v1/entities/") {
 		id = uploadID
 	}
 	if strings.HasPrefix(o.path, "/v1/admin/") && u.id != "" {
@@ -76,13 +78,23 @@ func (u user) perform(o operation, recordingID, uploadID string) answer {
 	case "PATCH /v1/entities/{id}":
 		return u.do(o.method, path, []byte(`{"name":"Mine"}`), "Content-Type", "application/json")
 	case "POST /v1/entities/{id}/merge", "POST /v1/entities/{id}/split":
-		return u.do(o.method, path, fmt.Appendf(nil, `{"entityId":%q}`, uploadID), "Content-Type", "application/json")
+		return u.do(o.method, path, fmt.Appendf(nil, `{"entityId":%q}`, partner(uploadID)), "Content-Type", "application/json")
+	}
+	switch o.path { // of any method
+	case "/v1/graph/path":
+		path += "?from=" + recordingID + "&to=" + uploadID
+	case "/v1/graph/neighborhood":
+		path += "?depth=2&of=" + recordingID
 	}
 	return u.do(o.method, path, nil, "Tus-Resumable", "1.0.0")
 }
 
+// partner is the id of somebody who may be merged into the person of this one.
+func partner(id string) string { return uuid.NewSHA1(uuid.Nil, []byte(id)).String() }
+
 // owned gives somebody a recording that is ready, and an unfinished upload; a story of the
-// recording's id, which clients choose, and two people of the ids of both.
+// recording's id, which clients choose; and two people, one of the upload's id, whom the
+// recording mentions. The graph knows them, if there is one.
 func (u user) owned() (recordingID, uploadID string) {
 	u.t.Helper()
 	recordingID, _ = u.upload(makeFLAC(u.t), map[string]string{"title": "Theirs"})
@@ -102,19 +114,50 @@ func (u user) owned() (recordingID, uploadID string) {
 		u.t.Fatal(err)
 	}
 	defer db.Close(context.WithoutCancel(ctx))
-	if _, err := db.Exec(ctx, `
+	for _, statement := range []string{`
 		INSERT INTO entities (id, owner_id, kind, key, name, renamed, created_at)
-		SELECT n.id, r.owner_id, 'person', n.id::text, 'Theirs', true, now() FROM recordings r, unnest($2::uuid[]) AS n(id) WHERE r.id = $1`,
-		recordingID, []string{recordingID, uploadID}); err != nil {
-		u.t.Fatal(err)
+		SELECT n.id, r.owner_id, 'person', n.id::text, 'Theirs', true, now() FROM recordings r, unnest(ARRAY[$2, $3]::uuid[]) AS n(id) WHERE r.id = $1::uuid`, `
+		INSERT INTO mentions (recording_id, entity_id, count, at_ms) SELECT $1::uuid, $2::uuid, 1, '{0}' WHERE $3 <> ''`, `
+		WITH touched AS (
+			INSERT INTO graph_versions (kind, id, owner_id, version)
+			SELECT n.kind, n.id, r.owner_id, nextval('graph_version') FROM recordings r, (VALUES ('entity', $2::uuid), ('recording', $1::uuid)) AS n(kind, id)
+			WHERE r.id = $1::uuid AND $3 <> '' ON CONFLICT (kind, id) DO UPDATE SET version = nextval('graph_version') RETURNING kind, id, version
+		)
+		INSERT INTO graph_outbox (kind, id, version, at, not_before) SELECT kind, id, version, now(), now() FROM touched`,
+	} {
+		if _, err := db.Exec(ctx, statement, recordingID, uploadID, partner(uploadID)); err != nil {
+			u.t.Fatal(err)
+		}
+	}
+	if u.s.graph {
+		u.awaitGraph(recordingID, uploadID)
 	}
 	return recordingID, uploadID
+}
+
+// awaitGraph asks everything that the graph can be asked until there are answers: a server
+// that was asked nothing yet may need longer than a question may take.
+func (u user) awaitGraph(recordingID, uploadID string) {
+	u.t.Helper()
+	deadline := time.Now().Add(patience)
+	for _, path := range []string{"/v1/entities/{id}", "/v1/entities", "/v1/recordings/{id}/related", "/v1/graph/path", "/v1/graph/neighborhood", "/v1/timeline"} {
+		for {
+			got := u.perform(operation{method: http.MethodGet, path: path}, recordingID, uploadID)
+			if got.status == http.StatusOK {
+				break
+			}
+			if time.Now().After(deadline) {
+				u.t.Fatalf("the graph has no answer: %s: %v", path, got)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
 }
 
 // Every documented operation exists and answers its owner as documented.
 func TestDocumentedOperationsAreRouted(t *testing.T) {
 	t.Parallel()
-	s := newServer(t)
+	s := newServer(t, onGraph(t))
 	u := s.administrator(t, "alice")
 	recordingID, uploadID := u.owned()
 	for _, o := range u.operations() {

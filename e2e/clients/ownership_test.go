@@ -77,6 +77,13 @@ func (w *walk) stops() map[string]stop {
 		"POST /v1/entities/{id}/merge": {named: plain},
 		"POST /v1/entities/{id}/split": {named: plain},
 
+		"GET /v1/recordings/{id}/related": {named: []string{"", "?limit=1"}},
+		"GET /v1/entities":                {own: []string{"", "?q=thei", "?kind=person&limit=1"}},
+		"GET /v1/entities/{id}":           {named: []string{"", "?limit=1"}},
+		"GET /v1/graph/path":              {named: plain},
+		"GET /v1/graph/neighborhood":      {named: plain},
+		"GET /v1/timeline":                {own: []string{"", "?storyId=" + w.recordingID, "?entityId=" + w.uploadID}},
+
 		"POST /v1/events/ticket": {own: plain},
 
 		"GET /v1/admin/users":                 {hidden: true},
