@@ -75,6 +75,7 @@ lint: ## check format, vet and staticcheck
 .PHONY: bench
 bench: ## measure against stock tusd and bare ffmpeg
 	@scripts/setup.sh run
+	@scripts/setup.sh neo4j
 	go run ./internal/testenv -durable -- go test -run '^$$' -bench . -benchtime 1x -timeout 1h ./bench ./processing/ffmpeg
 
 .PHONY: build

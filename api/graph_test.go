@@ -115,7 +115,7 @@ func TestQuestionsRefuseParameters(t *testing.T) {
 	}
 	// What is no id can be nobody's.
 	for _, path := range []string{
-		"/v1/recordings/x/related", "/v1/entities/x", "/v1/graph/path?from=x&to=" + idA.String(), "/v1/graph/path?to=&from=" + idA.String() + "x", "/v1/graph/neighborhood?of=x",
+		"/v1/recordings/x/related", "/v1/entities/x", "/v1/graph/path?from=x&to=" + idA.String(), "/v1/graph/path?to=" + idA.String() + "x&from=" + idA.String(), "/v1/graph/neighborhood?of=x",
 	} {
 		wantProblem(t, s.get(alice, path), recording.CodeNotFound)
 	}
