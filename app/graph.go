@@ -66,6 +66,9 @@ func (s *server) graphState(ctx context.Context) string {
 	if backlog.Dead > 0 {
 		text += fmt.Sprintf("; %d dead letters", backlog.Dead)
 	}
+	// Not so long that whoever asks takes the server for one that does not answer.
+	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	defer cancel()
 	if s.graph.Ping(ctx) != nil {
 		text += "; Neo4j does not answer"
 	}

@@ -47,7 +47,7 @@ const (
 	unlockNodes = `UNWIND $ids AS id MATCH (n:Projected {id: id}) WHERE n.locked REMOVE n.locked`
 )
 
-// writeEdges returns the statement that writes edges of a type, one of edgeTypes.
+// writeEdges returns the statement that writes edges of a type, one of the constants.
 func writeEdges(kind string) string {
 	return `
 		UNWIND $edges AS edge

@@ -13,8 +13,7 @@ import (
 )
 
 const (
-	// batchRows is how many rows are written at a time; docs/performance.md has how the
-	// rate depends on it.
+	// batchRows is how many rows are written at a time.
 	batchRows = 500
 	// pollTime is how often it is looked whether something has changed.
 	pollTime = time.Second
@@ -45,8 +44,7 @@ type DrainerOptions struct {
 	Outbox  Outbox
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
-	// BatchRows is how many rows are written at a time; 0 means a number that was
-	// measured.
+	// BatchRows is how many rows are written at a time; 0 means 500.
 	BatchRows int
 }
 

@@ -26,7 +26,7 @@ type RebuildOptions struct {
 	Restart bool
 	// Progress, if set, is told how far it is after each batch.
 	Progress func(Progress)
-	// BatchRows is how many rows are written at a time; 0 means a number that was measured.
+	// BatchRows is how many rows are written at a time; 0 means 500.
 	BatchRows int
 	// Report is told of what the comparison at the end has found and mended.
 	Report     Report

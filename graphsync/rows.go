@@ -16,8 +16,6 @@ const (
 	about    = "ABOUT"
 )
 
-func edgeTypes() []string { return []string{told, has, mentions, about} }
-
 // An edge is one that a row writes.
 type edge struct {
 	kind       string
