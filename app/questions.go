@@ -17,5 +17,5 @@ func (s *server) openQuestions() (api.Graph, error) {
 		return nil, err
 	}
 	s.life.onStop("questions to the graph", graph.Close)
-	return graphsync.NewQuestions(graph), nil
+	return graphsync.NewQuestions(graph, s.o.Config.GraphTimeout), nil
 }

@@ -74,7 +74,7 @@ func newGraphWorld(b *testing.B) *graphWorld {
 	must(b, err)
 	b.Cleanup(func() { _ = graph.Close(context.WithoutCancel(b.Context())) })
 	must(b, graph.Migrate(b.Context(), slog.New(slog.DiscardHandler)))
-	w := &graphWorld{pool: pool, catalog: c, graph: graph, questions: graphsync.NewQuestions(graph)}
+	w := &graphWorld{pool: pool, catalog: c, graph: graph, questions: graphsync.NewQuestions(graph, 3*time.Second)}
 	owners := make([]uuid.UUID, graphOwners)
 	for i := range owners {
 		owners[i] = recording.NewID()

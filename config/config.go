@@ -141,6 +141,8 @@ type Graph struct {
 	Neo4jUser         string `name:"neo4j-user" setting:"REPRISE_NEO4J_USER" default:"neo4j" placeholder:"NAME" help:"Who Reprise is to Neo4j. It may read and write, and make constraints and indexes."`
 	Neo4jPassword     Secret `name:"neo4j-password" setting:"REPRISE_NEO4J_PASSWORD" placeholder:"PASSWORD" help:"That user's password. Needed with REPRISE_NEO4J_URL."`
 	Neo4jPasswordFile string `name:"neo4j-password-file" setting:"REPRISE_NEO4J_PASSWORD_FILE" placeholder:"FILE" help:"A file with the password in it, instead of the password."`
+
+	GraphTimeout time.Duration `setting:"REPRISE_GRAPH_TIMEOUT" default:"3s" placeholder:"DURATION" help:"How long a question to the graph may take. One that takes longer, also because Neo4j is away, is answered with 503."`
 }
 
 // Log is what is logged and how.

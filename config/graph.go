@@ -7,6 +7,7 @@ import (
 
 func (g *Graph) check(p *Problems) {
 	secretFromFile(p, "REPRISE_NEO4J_PASSWORD", &g.Neo4jPassword, &g.Neo4jPasswordFile)
+	positive(p, "REPRISE_GRAPH_TIMEOUT", g.GraphTimeout)
 	if g.Neo4jURL == "" {
 		return
 	}

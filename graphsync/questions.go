@@ -16,8 +16,9 @@ import (
 	"reprise/recording"
 )
 
-// questionTime bounds a question, with the wait for a connection and a second try.
-const questionTime = 3 * time.Second
+// recordingsOf is how many recordings have the entity n. Neo4j keeps that number, so that
+// no edge is followed; only an owner's own lead to it.
+const recordingsOf = `COUNT { (n)<-[:MENTIONS|ABOUT]-() }`
 
 // kindOf is the kind of the node n: its label besides those that several kinds have.
 const kindOf = `toLower([l IN labels(n) WHERE NOT l IN ['Projected', 'Entity']][0])`
@@ -29,12 +30,13 @@ const kindOf = `toLower([l IN labels(n) WHERE NOT l IN ['Projected', 'Entity']][
 // graph_timeout or, for a cursor, invalid_request.
 type Questions struct {
 	graph   *Graph
-	timeout time.Duration // questionTime, but in tests
+	timeout time.Duration
 }
 
-// NewQuestions makes a Questions. The graph is best one of its own: then what is written
+// NewQuestions makes a Questions. A question has timeout to be answered, with the wait for
+// a connection and a second try. The graph is best one of its own: then what is written
 // does not wait for a connection that a slow question has.
-func NewQuestions(graph *Graph) *Questions { return &Questions{graph, questionTime} }
+func NewQuestions(graph *Graph, timeout time.Duration) *Questions { return &Questions{graph, timeout} }
 
 // asker is a transaction that reads for one owner.
 type asker struct {
@@ -48,19 +50,18 @@ type asker struct {
 func ask[T any](ctx context.Context, q *Questions, owner uuid.UUID, do func(*asker) (T, error)) (answer T, err error) {
 	ctx, cancel := context.WithTimeout(ctx, q.timeout)
 	defer cancel()
-	for range 2 {
-		var begun bool
+	answer, begun, err := askOnce(ctx, q, owner, do)
+	if err != nil && neo4j.IsRetryable(err) && ctx.Err() == nil {
 		answer, begun, err = askOnce(ctx, q, owner, do)
-		switch {
-		case err == nil || neo4j.IsRetryable(err) && ctx.Err() == nil:
-		default:
-			return answer, questionError(err, begun && errors.Is(ctx.Err(), context.DeadlineExceeded))
-		}
-		if err == nil {
-			return answer, nil
-		}
 	}
-	return answer, questionError(err, false)
+	switch {
+	case err == nil:
+	case errors.Is(ctx.Err(), context.Canceled):
+		err = ctx.Err()
+	default:
+		err = q.errorOf(err, begun && ctx.Err() != nil)
+	}
+	return answer, err
 }
 
 // askOnce reports whether the server has begun to answer.
@@ -76,16 +77,16 @@ func askOnce[T any](ctx context.Context, q *Questions, owner uuid.UUID, do func(
 	return answer, true, err
 }
 
-// questionError gives an error of the driver the code that a client may act on. One of
-// our own statements is nobody's but ours.
-func questionError(err error, late bool) error {
+// errorOf gives an error of the driver the code that a client may act on. One of our own
+// statements is nobody's but ours.
+func (q *Questions) errorOf(err error, late bool) error {
 	var coded *recording.Error
 	var refused *neo4j.Neo4jError
 	switch {
-	case errors.As(err, &coded), errors.Is(err, context.Canceled):
+	case errors.As(err, &coded):
 		return err
 	case errors.As(err, &refused) && strings.Contains(refused.Code, "TransactionTimedOut"), late:
-		return recording.Wrap(recording.CodeGraphTimeout, err, "The graph has not found the answer in "+questionTime.String()+": ask for less, or try again later.")
+		return recording.Wrap(recording.CodeGraphTimeout, err, "The graph has not found the answer in "+q.timeout.String()+": ask for less, or try again later.")
 	case refused != nil && strings.HasPrefix(refused.Code, "Neo.ClientError.Statement."):
 		return err
 	}
@@ -151,7 +152,7 @@ func decodeAfter(question byte, cursor string, first after) (after, error) {
 	return after{int64(binary.BigEndian.Uint64(raw[1:])), uuid.UUID(raw[9:])}, nil
 }
 
-// cut takes off the item that was read to know whether there is another page.
-func cut[T any](list []T, limit int) (page []T, more bool) {
+// onePage takes off the item that was read to know whether there is another page.
+func onePage[T any](list []T, limit int) (page []T, more bool) {
 	return list[:min(limit, len(list))], len(list) > limit
 }

@@ -18,14 +18,14 @@ const (
 	listEntities = `
 		MATCH (n:Entity) WHERE n.ownerId = $owner
 			AND ($kind = '' OR ` + kindOf + ` = $kind) AND toLower(n.name) STARTS WITH toLower($prefix)
-		WITH n, COUNT { (n)<-[:MENTIONS|ABOUT]-() } AS recordings
+		WITH n, ` + recordingsOf + ` AS recordings
 		WHERE recordings > 0 AND (recordings < $recordings OR recordings = $recordings AND n.id > $after)
 		WITH n, recordings ORDER BY recordings DESC, n.id LIMIT $limit` + countMentions + `
 		ORDER BY recordings DESC, id`
 
 	oneEntity = `
 		MATCH (n:Projected {id: $id}) WHERE n:Entity AND n.ownerId = $owner
-		WITH n, COUNT { (n)<-[:MENTIONS|ABOUT]-() } AS recordings` + countMentions
+		WITH n, ` + recordingsOf + ` AS recordings` + countMentions
 
 	countMentions = `
 		CALL (n) {
@@ -63,7 +63,7 @@ func (q *Questions) Entities(ctx context.Context, owner uuid.UUID, query recordi
 		if err != nil {
 			return recording.EntityPage{}, err
 		}
-		list, more := cut(list, query.Limit)
+		list, more := onePage(list, query.Limit)
 		page := recording.EntityPage{Items: list}
 		if more {
 			last := list[len(list)-1]
@@ -92,7 +92,7 @@ func (q *Questions) Entity(ctx context.Context, owner, id uuid.UUID, limit int) 
 			return card, err
 		}
 		var more bool
-		card.OccursWith, more = cut(with, maxOccursWith)
+		card.OccursWith, more = onePage(with, maxOccursWith)
 		card.Complete = !more && card.Recordings <= min(limit, newestMentions)
 		return card, nil
 	})

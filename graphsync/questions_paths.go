@@ -129,7 +129,7 @@ func (q *Questions) Neighborhood(ctx context.Context, owner, of uuid.UUID, depth
 			if err != nil {
 				return recording.Subgraph{}, err
 			}
-			found, more := cut(found, room)
+			found, more := onePage(found, room)
 			for _, f := range found {
 				nodes = append(nodes, f.Node)
 			}

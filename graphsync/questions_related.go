@@ -20,7 +20,7 @@ const (
 	entitiesOf = `
 		MATCH (r:Projected {id: $id}) WHERE r:Recording AND r.ownerId = $owner
 		OPTIONAL MATCH (r)-[m:MENTIONS|ABOUT]->(n:Entity) WHERE n.ownerId = $owner
-		WITH n, m, COUNT { (n)<-[:MENTIONS|ABOUT]-() } AS recordings
+		WITH n, m, ` + recordingsOf + ` AS recordings
 		RETURN n.id AS id, ` + kindOf + ` AS kind, n.name AS name, coalesce(m.weight, 1.0) AS weight, recordings
 		ORDER BY recordings, id`
 
@@ -101,7 +101,7 @@ func (a *asker) related(id uuid.UUID, reach []clue, complete bool, limit int, fr
 	if err != nil {
 		return recording.Related{}, err
 	}
-	rows, more := cut(rows, limit)
+	rows, more := onePage(rows, limit)
 	result := recording.Related{Items: []recording.RelatedRecording{}, Complete: complete}
 	for _, row := range rows {
 		item := recording.RelatedRecording{ID: row.ID, Title: row.Title, At: row.At, Score: float64(row.Score) / scoreUnit}

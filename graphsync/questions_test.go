@@ -15,10 +15,13 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
 
 	"reprise/internal/neo4jtest"
 	"reprise/recording"
 )
+
+const questionTime = 3 * time.Second
 
 // teller is somebody with a graph of their own, made by hand.
 type teller struct {
@@ -34,7 +37,7 @@ type teller struct {
 
 func newTeller(t *testing.T, g *Graph) *teller {
 	v := &teller{
-		t: t, g: g, q: &Questions{g, time.Minute}, owner: recording.NewID(), ids: map[string]uuid.UUID{}, names: map[uuid.UUID]string{},
+		t: t, g: g, q: NewQuestions(g, time.Minute), owner: recording.NewID(), ids: map[string]uuid.UUID{}, names: map[uuid.UUID]string{},
 		kinds: map[string]recording.EntityKind{}, rows: map[string]recording.GraphRow{},
 	}
 	v.write("Teller", recording.GraphRow{GraphRef: recording.GraphRef{Kind: recording.GraphUser, ID: v.owner}})
@@ -634,7 +637,7 @@ func TestQuestionsWhileTheServerIsAway(t *testing.T) {
 // A question that takes too long is ended, by its own code.
 func TestQuestionTimeout(t *testing.T) {
 	t.Parallel()
-	q := NewQuestions(shared(t))
+	q := NewQuestions(shared(t), questionTime)
 	began := time.Now()
 	_, err := ask(t.Context(), q, recording.NewID(), func(a *asker) ([]struct{ N int }, error) {
 		return read[struct{ N int }](a, `UNWIND range(1, 100000000) AS a UNWIND range(1, 1000) AS b RETURN count(a + b) AS n`, map[string]any{})
@@ -648,4 +651,56 @@ func TestQuestionTimeout(t *testing.T) {
 	if recording.CodeOf(err) != recording.CodeInternal {
 		t.Errorf("of our own mistake: %v", err)
 	}
+}
+
+// Every question begins at an index, however many owners there are.
+func TestQuestionPlans(t *testing.T) {
+	t.Parallel()
+	q := NewQuestions(shared(t), time.Minute)
+	params := map[string]any{}
+	for _, name := range []string{"id", "story", "entity", "after", "prefix", "kind", "from", "to"} {
+		params[name] = "x"
+	}
+	for _, name := range []string{"score", "recordings", "limit", "most"} {
+		params[name] = 1
+	}
+	for _, name := range []string{"ring", "known", "ids"} {
+		params[name] = []string{"x"}
+	}
+	params["shared"] = []map[string]any{{"id": "x", "rarity": 1.0, "weight": 1.0}}
+	params["at"], params["before"] = day(1), day(2)
+	for _, statement := range []string{
+		entitiesOf, relatedTo, listEntities, oneEntity, listMentions, occursWith, oneNode, shortest, firstRing, secondRing, edgesBetween,
+		allRecordings + pageOfTimeline, recordingsInStory + pageOfTimeline, recordingsWithEntity + pageOfTimeline, recordingsWithBoth + pageOfTimeline, aroundRecordings,
+	} {
+		if strings.Contains(statement, allRecordings+pageOfTimeline) {
+			params["from"] = day(1)
+		}
+		operators, err := ask(t.Context(), q, recording.NewID(), func(a *asker) ([]string, error) {
+			params["owner"] = a.owner.String()
+			result, err := a.tx.Run(a.ctx, "EXPLAIN "+statement, params)
+			if err != nil {
+				return nil, err
+			}
+			summary, err := result.Consume(a.ctx)
+			if err != nil {
+				return nil, err
+			}
+			return operatorsOf(summary.Plan()), nil
+		})
+		for _, operator := range must(t, operators, err) {
+			if strings.Contains(operator, "Scan") {
+				t.Errorf("%s: by %q", statement, operators)
+				break
+			}
+		}
+	}
+}
+
+func operatorsOf(plan neo4j.Plan) []string {
+	list := []string{plan.Operator()}
+	for _, child := range plan.Children() {
+		list = append(list, operatorsOf(child)...)
+	}
+	return list
 }

@@ -22,21 +22,15 @@ const (
 
 	pageOfTimeline = `
 		WHERE r.ownerId = $owner AND r.at >= $from AND r.at < $before AND (r.at > $at OR r.id > $after)
-		WITH r ORDER BY r.at, r.id LIMIT $limit
-		RETURN r.id AS id, r.title AS title, r.at AS at, r.durationMs AS durationMs,
-			[(s:Story)-[:HAS]->(r) WHERE s.ownerId = $owner | {id: s.storyId, title: s.title}][0] AS story,
-			COLLECT {
-				MATCH (r)-[m:MENTIONS]->(n:Person) WHERE n.ownerId = $owner` + heaviest + `
-			} AS people,
-			COLLECT {
-				MATCH (r)-[m:MENTIONS]->(n:Place) WHERE n.ownerId = $owner` + heaviest + `
-			} AS places,
-			COLLECT {
-				MATCH (r)-[m:ABOUT]->(n:Topic) WHERE n.ownerId = $owner` + heaviest + `
-			} AS topics
-		ORDER BY at, id`
-	heaviest = ` WITH n, coalesce(m.weight, m.count) AS weight
-				ORDER BY weight DESC, n.id LIMIT 3 RETURN {id: n.id, kind: ` + kindOf + `, name: n.name}`
+		RETURN r.id AS id, r.title AS title, r.at AS at, r.durationMs AS durationMs ORDER BY at, id LIMIT $limit`
+
+	aroundRecordings = `
+		UNWIND $ids AS recordingId
+		MATCH (r:Projected {id: recordingId}) WHERE r:Recording AND r.ownerId = $owner
+		MATCH (r)-[m:HAS|MENTIONS|ABOUT]-(n) WHERE n.ownerId = $owner AND (n:Story OR n:Person OR n:Place OR n:Topic)
+		RETURN recordingId, CASE WHEN n:Story THEN n.storyId ELSE n.id END AS id, ` + kindOf + ` AS kind, coalesce(n.title, n.name) AS name
+		ORDER BY coalesce(m.weight, m.count) DESC, id`
+	mostShown = 3 // of people, places and topics, each
 )
 
 // The ends of what is not bounded, in microseconds: no date of four digits is outside.
@@ -80,12 +74,44 @@ func (q *Questions) Timeline(ctx context.Context, owner uuid.UUID, t recording.T
 		if err != nil {
 			return recording.TimelinePage{}, err
 		}
-		items, more := cut(items, t.Limit)
+		items, more := onePage(items, t.Limit)
 		page := recording.TimelinePage{Items: items}
 		if more {
 			end := items[len(items)-1]
 			page.NextCursor = after{end.At.UnixMicro(), end.ID}.encode(timelineCursor)
 		}
-		return page, nil
+		return page, a.addAround(items)
 	})
+}
+
+// addAround adds to recordings their stories and what weighs most in them.
+func (a *asker) addAround(items []recording.TimelineItem) error {
+	ids, byID := make([]string, len(items)), map[uuid.UUID]*recording.TimelineItem{}
+	for i := range items {
+		ids[i], byID[items[i].ID] = items[i].ID.String(), &items[i]
+	}
+	around, err := read[struct {
+		RecordingID uuid.UUID
+		recording.EntityRef
+	}](a, aroundRecordings, map[string]any{"ids": ids})
+	if err != nil {
+		return err
+	}
+	for _, n := range around {
+		item := byID[n.RecordingID]
+		list := &item.Topics
+		switch n.Kind {
+		case "story":
+			item.Story = &recording.StoryRef{ID: n.ID, Title: n.Name}
+			continue
+		case recording.EntityPerson:
+			list = &item.People
+		case recording.EntityPlace:
+			list = &item.Places
+		}
+		if len(*list) < mostShown {
+			*list = append(*list, n.EntityRef)
+		}
+	}
+	return nil
 }

@@ -110,7 +110,7 @@ func (s *server) config(t *testing.T, change ...func(*config.Config)) config.Con
 	return cfg
 }
 
-// onGraph has a server use the graph that all tests share: its users are its own.
+// onGraph has a server use the graph that all tests share, with users of its own.
 func onGraph(t *testing.T) func(*config.Config) {
 	t.Helper()
 	at := neo4jtest.Shared(t)
@@ -123,6 +123,7 @@ func onGraph(t *testing.T) func(*config.Config) {
 	}
 	return func(c *config.Config) {
 		c.Neo4jURL, c.Neo4jUser, c.Neo4jPassword = at.URL, at.User, config.Secret(at.Password)
+		c.GraphTimeout = patience // a Neo4j that was asked nothing yet, on a busy machine, takes long
 	}
 }
 
