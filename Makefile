@@ -76,7 +76,7 @@ lint: ## check format, vet and staticcheck
 bench: ## measure against stock tusd and bare ffmpeg
 	@scripts/setup.sh run
 	@scripts/setup.sh neo4j
-	go run ./internal/testenv -durable -- go test -run '^$$' -bench . -benchtime 1x -timeout 1h ./bench ./processing/ffmpeg
+	go run ./internal/testenv -durable -- go test -run '^$$' -bench . -benchtime 1x -timeout 2h ./bench ./processing/ffmpeg
 
 .PHONY: build
 build: ## build bin/reprise
