@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"reprise/internal/firebasetest"
+	"reprise/internal/neo4jtest"
 	"reprise/internal/pgtest"
 	"reprise/internal/s3test"
 	"reprise/processing/sandbox"
@@ -28,7 +29,7 @@ import (
 // still commit.
 func TestMain(m *testing.M) {
 	sandbox.Main()
-	pgtest.Main(firebasetest.With(s3test.With(m)), goleak.IgnoreAnyFunction("github.com/tus/tusd/v2/pkg/handler.newDelayedContext.func1"))
+	pgtest.Main(neo4jtest.With(firebasetest.With(s3test.With(m))), goleak.IgnoreAnyFunction("github.com/tus/tusd/v2/pkg/handler.newDelayedContext.func1"))
 }
 
 // rounds is how often something random is repeated.
