@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"reprise/catalog"
 	"reprise/migrations"
@@ -101,6 +102,26 @@ func TestDrainersShare(t *testing.T) {
 		t.Errorf("%d, %d, %d rows; %d in the graph; %v", first, second, third, len(g.rows), err)
 	}
 	r.equal(g)
+}
+
+// TestSlowGraph: the graph may take longer than a client of the database may be silent.
+func TestSlowGraph(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	config := r.pool.Config().Copy()
+	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "50ms"
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	must(t, err)
+	t.Cleanup(pool.Close)
+	c, err := catalog.New(catalog.Options{Pool: pool})
+	must(t, err)
+	n, err := c.DrainGraph(t.Context(), 10, func(context.Context, []recording.GraphRow) ([]recording.GraphRefusal, error) {
+		time.Sleep(200 * time.Millisecond)
+		return nil, nil
+	})
+	if n != 1 || err != nil {
+		t.Errorf("drained %d, %v", n, err)
+	}
 }
 
 func TestGraphRefusals(t *testing.T) {
