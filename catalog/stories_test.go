@@ -161,7 +161,8 @@ func TestGraphOfUploads(t *testing.T) {
 	}
 	rejected, failed, deleted := named(r.receive(r.alice).RecordingID), named(r.receive(r.alice).RecordingID), named(r.receive(r.alice).RecordingID)
 	unfinished, expires := named(r.create(r.alice).RecordingID), named(r.create(r.alice).RecordingID)
-	must(t, r.RejectRecording(ctx, rejected, recording.StageStore, recording.ReasonEmpty, ""))
+	must(t, r.CompleteStage(ctx, rejected, recording.StageStore, recording.StageResult{Next: recording.StageVerify}))
+	must(t, r.RejectRecording(ctx, rejected, recording.StageVerify, recording.ReasonEmpty, ""))
 	must(t, r.FailRecording(ctx, failed, recording.StageStore, recording.ReasonInternal, ""))
 	must(t, r.DeleteRecording(ctx, r.alice, deleted))
 	must(t, r.DeleteRecording(ctx, r.alice, unfinished))
