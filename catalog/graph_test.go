@@ -40,6 +40,9 @@ func TestDrainGraph(t *testing.T) {
 	if err == nil || n != 0 || len(g.batches) != 1 {
 		t.Errorf("drained %d, %v", n, err)
 	}
+	for r.count(`SELECT count(*) FROM (SELECT FROM graph_outbox FOR UPDATE SKIP LOCKED) free`) < waiting {
+		time.Sleep(5 * time.Millisecond) // until the database has seen that it is dead
+	}
 	// The graph can't be reached: its own error, and nothing counts.
 	unreachable := errors.New("unreachable")
 	n, err = r.DrainGraph(ctx, 100, func(context.Context, []recording.GraphRow) ([]recording.GraphRefusal, error) { return nil, unreachable })
