@@ -47,7 +47,7 @@ type entityPatchInput struct {
 
 type otherEntityView struct {
 	_        struct{} `json:"-" additionalProperties:"false"`
-	EntityID string   `json:"entityId" maxLength:"64" doc:"The other one's id." example:"01934b61-04c2-7d16-9f0e-2c8b7a6d5e41"`
+	EntityID string   `json:"entityId" doc:"The other one's id." example:"01934b61-04c2-7d16-9f0e-2c8b7a6d5e41"`
 }
 
 type entityPairInput struct {

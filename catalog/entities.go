@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -32,7 +31,7 @@ func foundIn(a *recording.Analysis) []found {
 	}
 	all := map[name]found{}
 	add := func(kind recording.EntityKind, text string, change func(*found)) {
-		key := strings.Join(words(text), " ")
+		key := keyOf(text)
 		if key == "" {
 			return
 		}

@@ -168,6 +168,20 @@ func TestMerges(t *testing.T) {
 	shows(one, map[string]int{"Anna Berger": 1})
 	shows(two, map[string]int{"Anna Berger": 2})
 
+	// The filter of a search knows all names, new and old, and no other kind's.
+	for filter, want := range map[recording.Search][]uuid.UUID{
+		{Entity: "Anna Berger"}:           {two, one},
+		{Entity: "GRANDMA"}:               {two, one},
+		{Entity: "Anna", Topic: "school"}: {},
+		{Entity: "Bert"}:                  {},
+		{Topic: "Anna Berger"}:            {},
+	} {
+		got := r.find(r.alice, "test", filter)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%+v: %s", filter, diff)
+		}
+	}
+
 	// What is kept only because it was merged goes when it is split.
 	r.analyse(two, about("Bert"))
 	want("Anna Berger", "Grandma")(r.SplitEntity(ctx, r.alice, nan, anna))

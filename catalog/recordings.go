@@ -106,7 +106,7 @@ func (c *Catalog) PatchRecording(ctx context.Context, owner, id uuid.UUID, patch
 			story = nullID(*patch.StoryID)
 		}
 		if story != nil {
-			if _, err := ensureStory(ctx, tx, owner, *story, now); err != nil {
+			if err := ensureStory(ctx, tx, owner, *story, now); err != nil {
 				return err
 			}
 		}

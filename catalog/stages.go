@@ -92,15 +92,20 @@ func (c *Catalog) CompleteStage(ctx context.Context, recordingID uuid.UUID, stag
 		if err := appendEvent(ctx, tx, recording.NewEvent(owner, recordingID, recording.EventStageCompleted, now, map[string]any{"stage": stage})); err != nil {
 			return err
 		}
-		if res.Next != "" {
+		if state != recording.StateReady {
 			return nil
 		}
-		data := map[string]any{}
-		if r.Media != nil {
-			data["durationMs"] = r.Media.DurationMs
-		}
-		return appendEvent(ctx, tx, recording.NewEvent(owner, recordingID, recording.EventRecordingReady, now, data))
+		return appendReady(ctx, tx, r, now)
 	})
+}
+
+// appendReady tells that a recording is ready.
+func appendReady(ctx context.Context, tx pgx.Tx, r recording.Recording, at time.Time) error {
+	data := map[string]any{}
+	if r.Media != nil {
+		data["durationMs"] = r.Media.DurationMs
+	}
+	return appendEvent(ctx, tx, recording.NewEvent(r.OwnerID, r.ID, recording.EventRecordingReady, at, data))
 }
 
 // dropParts deletes the rows of an upload's parts, in which bytes of it may lie, at the

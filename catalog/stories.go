@@ -46,6 +46,14 @@ func readStory(ctx context.Context, q querier, owner, id uuid.UUID) (recording.S
 	return oneRow(rows, scanStory)
 }
 
+// StoryRecordings lists those of the owner's recordings that are in a story, newest first,
+// without deleted ones.
+func (c *Catalog) StoryRecordings(ctx context.Context, owner, story uuid.UUID, page recording.Page) ([]recording.Recording, error) {
+	return queryRecordings(ctx, c.pool, `SELECT `+recordingColumns+` FROM recordings r
+		WHERE r.owner_id = $1 AND r.story_id = $2 AND r.state <> 'deleted' AND ($3::uuid IS NULL OR r.id < $3)
+		ORDER BY r.id DESC LIMIT $4`, owner, story, nullID(page.Before), page.Limit)
+}
+
 // CreateStory makes a story with a new id.
 func (c *Catalog) CreateStory(ctx context.Context, owner uuid.UUID, title string) (recording.Story, error) {
 	now := c.now()
@@ -133,17 +141,14 @@ func (c *Catalog) DeleteStory(ctx context.Context, owner, id uuid.UUID) error {
 
 // ensureStory makes a story that is not there yet, and keeps it from being deleted until
 // the transaction ends. It comes before the recording: the order of locks.
-func ensureStory(ctx context.Context, tx pgx.Tx, owner, id uuid.UUID, at time.Time) (key uuid.UUID, err error) {
+func ensureStory(ctx context.Context, tx pgx.Tx, owner, id uuid.UUID, at time.Time) error {
 	for {
 		if err := insertStory(ctx, tx, owner, id, at); err != nil {
-			return uuid.Nil, err
+			return err
 		}
-		keys, err := queryIDs(ctx, tx, `SELECT key FROM stories WHERE owner_id = $1 AND id = $2 FOR KEY SHARE`, owner, id)
-		if err != nil {
-			return uuid.Nil, err
-		}
-		if len(keys) > 0 { // else it was deleted in between
-			return keys[0], nil
+		tag, err := tx.Exec(ctx, `SELECT FROM stories WHERE owner_id = $1 AND id = $2 FOR KEY SHARE`, owner, id)
+		if err != nil || tag.RowsAffected() > 0 { // else it was deleted in between
+			return err
 		}
 	}
 }

@@ -2,7 +2,9 @@ package catalog_test
 
 import (
 	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -75,6 +77,11 @@ func TestStories(t *testing.T) {
 			t.Errorf("in %v: %v, versions %d and %d", to, rec.StoryID, rec.Version, again.Version)
 		}
 		r.equal(g)
+		list, err := r.StoryRecordings(ctx, r.alice, to, recording.Page{Limit: 10})
+		must(t, err)
+		if (len(list) == 1 && list[0].ID == mine) != (to != uuid.Nil) {
+			t.Errorf("in story %v: %+v", to, list)
+		}
 		if got := r.find(r.alice, "test", recording.Search{StoryID: to}); !slices.Contains(got, mine) {
 			t.Errorf("not found in story %v", to)
 		}
@@ -105,6 +112,44 @@ func TestStories(t *testing.T) {
 	}
 }
 
+// TestStoryAtOnce: uploads name a story that is not there yet, and somebody deletes it: it
+// is there for those that are in it.
+func TestStoryAtOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ctx := t.Context()
+	story := recording.NewID()
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 10 {
+				id := recording.NewID()
+				_, _, err := r.CreateUpload(ctx, recording.NewUpload{
+					UploadID: recording.NewID(), RecordingID: id, OwnerID: r.alice, ObjectKey: "recordings/" + id.String() + "/original",
+					ExpiresAt: r.clock.Add(time.Hour), Metadata: map[string]string{}, Recording: recording.Recording{StoryID: &story},
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Go(func() {
+		for range 20 {
+			if err := r.DeleteStory(ctx, r.alice, story); err != nil && recording.CodeOf(err) != recording.CodeNotFound {
+				t.Error(err)
+			}
+		}
+	})
+	wg.Wait()
+	if n := r.count(`SELECT count(*) FROM recordings WHERE story_id IS NOT NULL AND story_id NOT IN (SELECT id FROM stories)`); n != 0 {
+		t.Errorf("%d recordings in a story that is not there", n)
+	}
+	if n := r.count(`SELECT count(*) FROM graph_outbox WHERE kind = 'recording'`); n != 0 {
+		t.Errorf("%d uploads are in the outbox", n)
+	}
+}
+
 // TestGraphOfUploads: nothing of an upload is in the graph's outbox before it is ready.
 func TestGraphOfUploads(t *testing.T) {
 	t.Parallel()
@@ -121,12 +166,13 @@ func TestGraphOfUploads(t *testing.T) {
 	}
 	rejected, failed, deleted := named(r.receive(r.alice).RecordingID), named(r.receive(r.alice).RecordingID), named(r.receive(r.alice).RecordingID)
 	unfinished, expires := named(r.create(r.alice).RecordingID), named(r.create(r.alice).RecordingID)
-	must(t, r.RejectRecording(ctx, rejected, recording.StageStore, recording.ReasonEmpty, ""))
+	must(t, r.CompleteStage(ctx, rejected, recording.StageStore, recording.StageResult{Next: recording.StageVerify}))
+	must(t, r.RejectRecording(ctx, rejected, recording.StageVerify, recording.ReasonEmpty, ""))
 	must(t, r.FailRecording(ctx, failed, recording.StageStore, recording.ReasonInternal, ""))
 	must(t, r.DeleteRecording(ctx, r.alice, deleted))
 	must(t, r.DeleteRecording(ctx, r.alice, unfinished))
 	must(t, r.MarkPurged(ctx, recording.PurgeJob{RecordingID: deleted}))
-	_, err := r.ExpireUploads(ctx, r.clock.Add(2*hour))
+	_, err := r.ExpireUploads(ctx, r.clock.Add(2*time.Hour))
 	must(t, err)
 	if _, err := r.Recording(ctx, r.alice, expires); recording.CodeOf(err) != recording.CodeNotFound {
 		t.Fatalf("not expired: %v", err)

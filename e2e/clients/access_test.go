@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
+	"github.com/jackc/pgx/v5"
 )
 
 // operation is a documented method of a path, with ids still to be filled in.
@@ -70,13 +71,18 @@ func (u user) perform(o operation, recordingID, uploadID string) answer {
 		path += "?q=speech"
 	case "PATCH /v1/recordings/{id}/transcript":
 		return u.do(o.method, path, []byte(`{"version":1,"startMs":0,"endMs":1,"text":"Mine"}`), "Content-Type", "application/json")
-	case "PATCH /v1/recordings/{id}":
+	case "PATCH /v1/recordings/{id}", "PATCH /v1/stories/{id}", "POST /v1/stories":
 		return u.do(o.method, path, []byte(`{"title":"Mine"}`), "Content-Type", "application/json")
+	case "PATCH /v1/entities/{id}":
+		return u.do(o.method, path, []byte(`{"name":"Mine"}`), "Content-Type", "application/json")
+	case "POST /v1/entities/{id}/merge", "POST /v1/entities/{id}/split":
+		return u.do(o.method, path, fmt.Appendf(nil, `{"entityId":%q}`, uploadID), "Content-Type", "application/json")
 	}
 	return u.do(o.method, path, nil, "Tus-Resumable", "1.0.0")
 }
 
-// owned gives somebody a recording that is ready, and an unfinished upload.
+// owned gives somebody a recording that is ready, and an unfinished upload; a story of the
+// recording's id, which clients choose, and two people of the ids of both.
 func (u user) owned() (recordingID, uploadID string) {
 	u.t.Helper()
 	recordingID, _ = u.upload(makeFLAC(u.t), map[string]string{"title": "Theirs"})
@@ -84,7 +90,25 @@ func (u user) owned() (recordingID, uploadID string) {
 		u.t.Fatalf("recording is %s (%s)", r.State, r.Reason)
 	}
 	url, _ := u.create(1000, nil)
-	return recordingID, url[strings.LastIndex(url, "/")+1:]
+	uploadID = url[strings.LastIndex(url, "/")+1:]
+	for _, change := range [][2]string{{"/v1/recordings/", `{"storyId":"` + recordingID + `"}`}, {"/v1/stories/", `{"title":"Theirs"}`}} {
+		if got := u.do(http.MethodPatch, change[0]+recordingID, []byte(change[1]), "Content-Type", "application/json"); got.status != http.StatusOK {
+			u.t.Fatal(got)
+		}
+	}
+	ctx := u.t.Context()
+	db, err := pgx.Connect(ctx, u.s.database)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	defer db.Close(context.WithoutCancel(ctx))
+	if _, err := db.Exec(ctx, `
+		INSERT INTO entities (id, owner_id, kind, key, name, renamed, created_at)
+		SELECT n.id, r.owner_id, 'person', n.id::text, 'Theirs', true, now() FROM recordings r, unnest($2::uuid[]) AS n(id) WHERE r.id = $1`,
+		recordingID, []string{recordingID, uploadID}); err != nil {
+		u.t.Fatal(err)
+	}
+	return recordingID, uploadID
 }
 
 // Every documented operation exists and answers its owner as documented.

@@ -135,7 +135,7 @@ func (w *walk) rows() map[string][]string {
 			found[table] = rows
 		}
 	}
-	for _, table := range []string{"users", "uploads", "recordings", "events", "artifacts", "river_job"} {
+	for _, table := range []string{"users", "uploads", "recordings", "events", "artifacts", "river_job", "stories", "entities"} {
 		if len(found[table]) == 0 {
 			w.t.Errorf("alice has nothing in the table %s", table)
 		}
