@@ -38,6 +38,14 @@ func parseID(text string) (uuid.UUID, error) {
 	return id, nil
 }
 
+// recordingsInput repeats the fields of pageInput: huma does not look into what is embedded
+// and not exported.
+type recordingsInput struct {
+	Limit   int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"At most this many items." example:"50"`
+	Cursor  string `query:"cursor" maxLength:"64" doc:"The nextCursor of the page before; absent for the first page."`
+	StoryID string `query:"storyId" format:"uuid" doc:"Only recordings of this story."`
+}
+
 type recordingsPageView struct {
 	Items      []recordingView `json:"items" nullable:"false" doc:"Newest first."`
 	NextCursor string          `json:"nextCursor,omitempty" doc:"Ask for the next page with it; absent on the last one."`
@@ -163,12 +171,12 @@ func (a *API) checkOffered(what recording.Reprocessing) error {
 	return nil
 }
 
-func (a *API) listRecordings(ctx context.Context, owner uuid.UUID, in *pageInput) (*recordingsOutput, error) {
-	page, err := in.page()
+func (a *API) listRecordings(ctx context.Context, owner uuid.UUID, in *recordingsInput) (*recordingsOutput, error) {
+	page, err := pageInput{in.Limit, in.Cursor}.page()
 	if err != nil {
 		return nil, err
 	}
-	list, err := a.catalog.Recordings(ctx, owner, page)
+	list, err := a.pageOfRecordings(ctx, owner, in.StoryID, page)
 	if err != nil {
 		return nil, err
 	}
@@ -180,6 +188,18 @@ func (a *API) listRecordings(ctx context.Context, owner uuid.UUID, in *pageInput
 		out.Body.NextCursor = encodeCursor(list[len(list)-1].ID)
 	}
 	return out, nil
+}
+
+// pageOfRecordings returns those of a story, or of all if it is "".
+func (a *API) pageOfRecordings(ctx context.Context, owner uuid.UUID, story string, page recording.Page) ([]recording.Recording, error) {
+	if story == "" {
+		return a.catalog.Recordings(ctx, owner, page)
+	}
+	id, err := uuid.Parse(story)
+	if err != nil {
+		return nil, recording.Errorf(recording.CodeInvalidRequest, "The storyId is no UUID.")
+	}
+	return a.catalog.StoryRecordings(ctx, owner, id, page)
 }
 
 func (a *API) getRecording(ctx context.Context, owner uuid.UUID, in *idInput) (*recordingOutput, error) {

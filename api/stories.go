@@ -20,6 +20,8 @@ type StoryCatalog interface {
 	Stories(ctx context.Context, owner uuid.UUID, page recording.Page) ([]recording.Story, error)
 	// Story returns one story.
 	Story(ctx context.Context, owner, id uuid.UUID) (recording.Story, error)
+	// StoryRecordings returns a page of the recordings in a story, newest first.
+	StoryRecordings(ctx context.Context, owner, story uuid.UUID, page recording.Page) ([]recording.Recording, error)
 	// CreateStory makes a story with a new id.
 	CreateStory(ctx context.Context, owner uuid.UUID, title string) (recording.Story, error)
 	// PatchStory gives a story another title.

@@ -35,6 +35,11 @@ func (f *fake) Story(_ context.Context, owner, id uuid.UUID) (recording.Story, e
 	return f.stories[i], nil
 }
 
+func (f *fake) StoryRecordings(ctx context.Context, owner, story uuid.UUID, page recording.Page) ([]recording.Recording, error) {
+	list, err := f.Recordings(ctx, owner, page)
+	return slices.DeleteFunc(list, func(r recording.Recording) bool { return r.StoryID == nil || *r.StoryID != story }), err
+}
+
 func (f *fake) CreateStory(_ context.Context, _ uuid.UUID, title string) (recording.Story, error) {
 	s := recording.Story{ID: recording.NewID(), Key: recording.NewID(), Title: title, CreatedAt: epoch, UpdatedAt: epoch}
 	f.stories = slices.Insert(f.stories, 0, s)
@@ -124,6 +129,27 @@ func TestStoriesAsJSON(t *testing.T) {
 			t.Errorf("%.40s: %d %s", body, code, answer)
 		}
 	}
+}
+
+func TestListRecordingsOfStory(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	r, other := s.add(alice), s.add(alice)
+	s.add(bob)
+	story := recording.NewID()
+	s.recordings[1].StoryID = &story // other's
+	for query, want := range map[string][]uuid.UUID{
+		"?storyId=" + r.StoryID.String(): {r.ID}, "?storyId=" + story.String(): {other.ID}, "?storyId=" + uuid.NewString(): {},
+	} {
+		got := []uuid.UUID{}
+		for _, item := range wantJSON[recordingsPageView](t, s.get(alice, "/v1/recordings"+query), http.StatusOK).Items {
+			got = append(got, item.ID)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", query, diff)
+		}
+	}
+	wantProblem(t, s.get(alice, "/v1/recordings?storyId=x"), recording.CodeInvalidRequest)
 }
 
 func TestPatchStoryOfRecording(t *testing.T) {

@@ -88,7 +88,7 @@ func (c *Catalog) GraphCounts(ctx context.Context) (map[recording.GraphKind]int6
 }
 
 // GraphWatermark returns the time before which everything that has changed is applied,
-// but for dead letters.
+// but for dead letters, and for what a transaction is still writing.
 func (c *Catalog) GraphWatermark(ctx context.Context) (time.Time, error) {
 	var at time.Time
 	err := c.pool.QueryRow(ctx, `SELECT coalesce((SELECT at FROM graph_outbox ORDER BY seq LIMIT 1), $1)`, c.now()).Scan(&at)

@@ -65,15 +65,29 @@ func (c *Catalog) GraphRows(ctx context.Context, kind recording.GraphKind, after
 	if err != nil {
 		return nil, err
 	}
-	// A story is shown from its first ready recording on, or when its owner gives it a title.
-	rows, err := c.pool.Query(ctx, `
-		SELECT s.id, `+graphColumns+` FROM (`+what+`) s LEFT JOIN graph_versions v ON v.kind = $1 AND v.id = s.id
-		WHERE s.id > $2 AND ($1 <> 'story' OR v.id IS NOT NULL) ORDER BY s.id LIMIT $3`, kind, after, limit)
-	if err != nil {
-		return nil, classify(err)
-	}
-	list, err := pgx.CollectRows(rows, scanGraphRow(kind))
-	return list, classify(err)
+	var list []recording.GraphRow
+	err = c.inTx(ctx, func(tx pgx.Tx) error {
+		if err := setGraphPlans(ctx, tx); err != nil {
+			return err
+		}
+		// A story is shown from its first ready recording on, or when its owner gives it a title.
+		rows, err := tx.Query(ctx, `
+			SELECT s.id, `+graphColumns+` FROM (`+what+`) s LEFT JOIN graph_versions v ON v.kind = $1 AND v.id = s.id AND v.id > $2
+			WHERE s.id > $2 AND ($1 <> 'story' OR v.id IS NOT NULL) ORDER BY s.id LIMIT $3`, kind, after, limit)
+		if err != nil {
+			return err
+		}
+		list, err = pgx.CollectRows(rows, scanGraphRow(kind))
+		return err
+	})
+	return list, err
+}
+
+// setGraphPlans has a transaction read rows as they are best read: by thousands, with
+// nothing to be gained from compiling that.
+func setGraphPlans(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, `SET LOCAL jit = off`)
+	return err
 }
 
 // GraphRowsOf returns how these are now, each once, in the order in which they are
@@ -89,7 +103,10 @@ func (c *Catalog) GraphRowsOf(ctx context.Context, refs []recording.GraphRef) ([
 }
 
 // graphRowsOf reads versions and what they are of in one statement, so of one moment.
-func graphRowsOf(ctx context.Context, q querier, refs []recording.GraphRef) ([]recording.GraphRow, error) {
+func graphRowsOf(ctx context.Context, tx pgx.Tx, refs []recording.GraphRef) ([]recording.GraphRow, error) {
+	if err := setGraphPlans(ctx, tx); err != nil {
+		return nil, err
+	}
 	ids := map[recording.GraphKind][]uuid.UUID{}
 	for _, ref := range refs {
 		ids[ref.Kind] = append(ids[ref.Kind], ref.ID)
@@ -103,7 +120,7 @@ func graphRowsOf(ctx context.Context, q querier, refs []recording.GraphRef) ([]r
 		if err != nil {
 			return nil, err
 		}
-		rows, err := q.Query(ctx, `
+		rows, err := tx.Query(ctx, `
 			SELECT n.id, `+graphColumns+` FROM (SELECT DISTINCT unnest($2::uuid[]) AS id) n
 			LEFT JOIN graph_versions v ON v.kind = $1 AND v.id = n.id LEFT JOIN (`+what+`) s ON s.id = n.id ORDER BY n.id`, kind, ids[kind])
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"reprise/catalog"
 	"reprise/migrations"
@@ -38,6 +39,9 @@ func TestDrainGraph(t *testing.T) {
 	})
 	if err == nil || n != 0 || len(g.batches) != 1 {
 		t.Errorf("drained %d, %v", n, err)
+	}
+	for r.count(`SELECT count(*) FROM (SELECT FROM graph_outbox FOR UPDATE SKIP LOCKED) free`) < waiting {
+		time.Sleep(5 * time.Millisecond) // until the database has seen that it is dead
 	}
 	// The graph can't be reached: its own error, and nothing counts.
 	unreachable := errors.New("unreachable")
@@ -101,6 +105,26 @@ func TestDrainersShare(t *testing.T) {
 		t.Errorf("%d, %d, %d rows; %d in the graph; %v", first, second, third, len(g.rows), err)
 	}
 	r.equal(g)
+}
+
+// TestSlowGraph: the graph may take longer than a client of the database may be silent.
+func TestSlowGraph(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	config := r.pool.Config().Copy()
+	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "50ms"
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	must(t, err)
+	t.Cleanup(pool.Close)
+	c, err := catalog.New(catalog.Options{Pool: pool})
+	must(t, err)
+	n, err := c.DrainGraph(t.Context(), 10, func(context.Context, []recording.GraphRow) ([]recording.GraphRefusal, error) {
+		time.Sleep(200 * time.Millisecond)
+		return nil, nil
+	})
+	if n != 1 || err != nil {
+		t.Errorf("drained %d, %v", n, err)
+	}
 }
 
 func TestGraphRefusals(t *testing.T) {

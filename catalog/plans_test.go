@@ -134,11 +134,12 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 		"requeue graph": func() error {
 			return c.RequeueGraph(ctx, []recording.GraphRef{{Kind: recording.GraphUser, ID: r.alice}, {Kind: recording.GraphRecording, ID: shown}, {Kind: recording.GraphEntity, ID: anna}})
 		},
-		"graph backlog": func() error { _, err := c.GraphBacklog(ctx); return err },
-		"watermark":     func() error { _, err := c.GraphWatermark(ctx); return err },
-		"stories":       func() error { _, err := c.Stories(ctx, r.alice, page); return err },
-		"story":         func() error { _, err := c.Story(ctx, r.alice, story); return err },
-		"change story":  func() error { _, err := c.PatchStory(ctx, r.alice, story, "Story"); return err },
+		"graph backlog":       func() error { _, err := c.GraphBacklog(ctx); return err },
+		"watermark":           func() error { _, err := c.GraphWatermark(ctx); return err },
+		"stories":             func() error { _, err := c.Stories(ctx, r.alice, page); return err },
+		"story":               func() error { _, err := c.Story(ctx, r.alice, story); return err },
+		"recordings of story": func() error { _, err := c.StoryRecordings(ctx, r.alice, story, page); return err },
+		"change story":        func() error { _, err := c.PatchStory(ctx, r.alice, story, "Story"); return err },
 		"put into story": func() error {
 			_, err := c.PatchRecording(ctx, r.alice, said, recording.RecordingPatch{StoryID: &story})
 			return err

@@ -46,6 +46,14 @@ func readStory(ctx context.Context, q querier, owner, id uuid.UUID) (recording.S
 	return oneRow(rows, scanStory)
 }
 
+// StoryRecordings lists those of the owner's recordings that are in a story, newest first,
+// without deleted ones.
+func (c *Catalog) StoryRecordings(ctx context.Context, owner, story uuid.UUID, page recording.Page) ([]recording.Recording, error) {
+	return queryRecordings(ctx, c.pool, `SELECT `+recordingColumns+` FROM recordings r
+		WHERE r.owner_id = $1 AND r.story_id = $2 AND r.state <> 'deleted' AND ($3::uuid IS NULL OR r.id < $3)
+		ORDER BY r.id DESC LIMIT $4`, owner, story, nullID(page.Before), page.Limit)
+}
+
 // CreateStory makes a story with a new id.
 func (c *Catalog) CreateStory(ctx context.Context, owner uuid.UUID, title string) (recording.Story, error) {
 	now := c.now()

@@ -77,6 +77,11 @@ func TestStories(t *testing.T) {
 			t.Errorf("in %v: %v, versions %d and %d", to, rec.StoryID, rec.Version, again.Version)
 		}
 		r.equal(g)
+		list, err := r.StoryRecordings(ctx, r.alice, to, recording.Page{Limit: 10})
+		must(t, err)
+		if (len(list) == 1 && list[0].ID == mine) != (to != uuid.Nil) {
+			t.Errorf("in story %v: %+v", to, list)
+		}
 		if got := r.find(r.alice, "test", recording.Search{StoryID: to}); !slices.Contains(got, mine) {
 			t.Errorf("not found in story %v", to)
 		}
@@ -161,7 +166,8 @@ func TestGraphOfUploads(t *testing.T) {
 	}
 	rejected, failed, deleted := named(r.receive(r.alice).RecordingID), named(r.receive(r.alice).RecordingID), named(r.receive(r.alice).RecordingID)
 	unfinished, expires := named(r.create(r.alice).RecordingID), named(r.create(r.alice).RecordingID)
-	must(t, r.RejectRecording(ctx, rejected, recording.StageStore, recording.ReasonEmpty, ""))
+	must(t, r.CompleteStage(ctx, rejected, recording.StageStore, recording.StageResult{Next: recording.StageVerify}))
+	must(t, r.RejectRecording(ctx, rejected, recording.StageVerify, recording.ReasonEmpty, ""))
 	must(t, r.FailRecording(ctx, failed, recording.StageStore, recording.ReasonInternal, ""))
 	must(t, r.DeleteRecording(ctx, r.alice, deleted))
 	must(t, r.DeleteRecording(ctx, r.alice, unfinished))

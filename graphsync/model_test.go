@@ -23,7 +23,7 @@ import (
 // end both sides are equal. REPRISE_SEED=n runs the one of that seed again.
 func TestModel(t *testing.T) {
 	t.Parallel()
-	runs, steps := 1, 60
+	runs, steps := 1, 40
 	if os.Getenv("REPRISE_SOAK") != "" {
 		runs, steps = 20, 400
 	}

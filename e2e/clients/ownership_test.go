@@ -46,7 +46,7 @@ func (w *walk) stops() map[string]stop {
 		"DELETE /files/{id}":  {named: plain},
 
 		"GET /v1/me":                         {own: plain},
-		"GET /v1/recordings":                 {own: []string{"", cursor("/v1/recordings")}},
+		"GET /v1/recordings":                 {own: []string{"", cursor("/v1/recordings"), "?storyId=" + w.recordingID}},
 		"GET /v1/uploads":                    {own: []string{"", cursor("/v1/uploads")}},
 		"GET /v1/recordings/{id}":            {named: plain},
 		"PATCH /v1/recordings/{id}":          {named: plain},

@@ -13,7 +13,7 @@ CREATE TABLE stories (
     PRIMARY KEY (owner_id, id)
 );
 CREATE INDEX stories_list ON stories (owner_id, key DESC);
-CREATE INDEX recordings_story ON recordings (owner_id, story_id) WHERE story_id IS NOT NULL;
+CREATE INDEX recordings_story ON recordings (owner_id, story_id, id DESC) WHERE story_id IS NOT NULL;
 
 -- Those that recordings have named so far, with a UUIDv7 of the first one's time.
 INSERT INTO stories (owner_id, id, key, created_at, updated_at)
