@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -54,10 +53,10 @@ type Drainer struct {
 	o       DrainerOptions
 	metrics *metrics
 
-	limit    int         // rows of the next batch
-	migrated bool        // the graph has the schema of this program
-	purged   time.Time   // when tombstones were purged last
-	away     atomic.Bool // the graph did not answer
+	limit    int       // rows of the next batch
+	migrated bool      // the graph has the schema of this program
+	purged   time.Time // when tombstones were purged last
+	away     bool      // the last batch did not get through
 }
 
 // NewDrainer makes a Drainer.
@@ -68,9 +67,6 @@ func NewDrainer(o DrainerOptions) *Drainer {
 	o.Log = o.Log.With("component", "graphsync")
 	return &Drainer{o: o, metrics: newMetrics(o.Metrics), limit: o.BatchRows}
 }
-
-// Away reports whether the graph did not answer when it was last asked.
-func (d *Drainer) Away() bool { return d.away.Load() }
 
 // Run drains until ctx ends.
 func (d *Drainer) Run(ctx context.Context) error {
@@ -90,7 +86,8 @@ func (d *Drainer) Run(ctx context.Context) error {
 			fallthrough
 		default:
 			pause = minPause
-			if d.away.Swap(false) {
+			if d.away {
+				d.away = false
 				d.o.Log.InfoContext(ctx, "the graph is back")
 			}
 		}
@@ -104,7 +101,9 @@ func (d *Drainer) Run(ctx context.Context) error {
 
 // report logs once that the graph is away, and what else is wrong each time.
 func (d *Drainer) report(ctx context.Context, err error) {
-	if d.away.Swap(true) && recording.CodeOf(err) == recording.CodeUnavailable {
+	known := d.away && recording.CodeOf(err) == recording.CodeUnavailable
+	d.away = true
+	if known {
 		return
 	}
 	d.o.Log.WarnContext(ctx, "the graph is not up to date; what has changed waits in the database", slog.Any("error", err))
@@ -112,7 +111,7 @@ func (d *Drainer) report(ctx context.Context, err error) {
 
 // runOnce writes one batch, and reports whether there may be more.
 func (d *Drainer) runOnce(ctx context.Context) (more bool, err error) {
-	if d.away.Load() || !d.migrated {
+	if d.away || !d.migrated {
 		// Asked without holding rows that another replica might get through with.
 		if err := d.o.Graph.Ping(ctx); err != nil {
 			return false, err

@@ -1,17 +1,16 @@
 package graphsync
 
 import (
+	"context"
 	"log/slog"
 	"testing"
-
-	"go.uber.org/goleak"
 
 	"reprise/internal/neo4jserver"
 	"reprise/internal/neo4jtest"
 	"reprise/internal/pgtest"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(neo4jtest.With(m), goleak.IgnoreCurrent()) }
+func TestMain(m *testing.M) { pgtest.Main(neo4jtest.With(m)) }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
@@ -22,7 +21,7 @@ func open(t testing.TB, at neo4jserver.Where) *Graph {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = g.Close(t.Context()) })
+	t.Cleanup(func() { _ = g.Close(context.WithoutCancel(t.Context())) })
 	return g
 }
 

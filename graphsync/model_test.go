@@ -204,7 +204,7 @@ func pick[T any](r *rand.Rand, from []T) T { return from[r.IntN(len(from))] }
 func (m *model) drainSome() {
 	for range m.rand.IntN(3) {
 		_, _ = m.drained.runOnce(m.t.Context())
-		m.drained.away.Store(false) // another one takes over
+		m.drained.away = false // another one takes over
 	}
 }
 
@@ -228,7 +228,6 @@ func (m *model) freeze() {
 	m.change()
 	ctx, cancel := context.WithTimeout(m.t.Context(), time.Second)
 	defer cancel()
-	m.drained.away.Store(false)
 	if _, err := m.Catalog.DrainGraph(ctx, 5, m.graph.Apply); err == nil {
 		m.t.Error("a server that hangs has taken something")
 	}
