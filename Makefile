@@ -8,13 +8,25 @@ NODE_MODULES := $(if $(wildcard e2e/package.json),e2e/node_modules/.package-lock
 
 .PHONY: help
 help: ## list these commands
-	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf 'make %-7s %s\n' "$$name" "$$text"; done
+	@sed -nE 's/^([a-z0-9]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf 'make %-7s %s\n' "$$name" "$$text"; done
 
 .PHONY: run
-run: ## install what is missing, build, and run a server for development
+run: ## install what is missing, build, and run a server for development; NEO4J=1 with a graph
 	@scripts/setup.sh run
 	@$(MAKE) --no-print-directory build
+ifdef NEO4J
+	@scripts/setup.sh neo4j
+	@go build -o build/neo4j ./internal/neo4jserver/program
+	@exec build/neo4j -dir .reprise/neo4j -- bin/reprise dev
+else
 	@exec bin/reprise dev
+endif
+
+.PHONY: neo4j
+neo4j: ## run a Neo4j server on loopback, for development
+	@scripts/setup.sh neo4j
+	@go build -o build/neo4j ./internal/neo4jserver/program
+	@exec build/neo4j -dir .reprise/neo4j
 
 .PHONY: demo
 demo: ## upload real speech over a line that breaks, and watch; starts a server if none runs
@@ -63,7 +75,8 @@ lint: ## check format, vet and staticcheck
 .PHONY: bench
 bench: ## measure against stock tusd and bare ffmpeg
 	@scripts/setup.sh run
-	go run ./internal/testenv -durable -- go test -run '^$$' -bench . -benchtime 1x -timeout 1h ./bench ./processing/ffmpeg
+	@scripts/setup.sh neo4j
+	go run ./internal/testenv -durable -- go test -run '^$$' -bench . -benchtime 1x -timeout 2h ./bench ./processing/ffmpeg
 
 .PHONY: build
 build: ## build bin/reprise

@@ -41,6 +41,14 @@ func routes(id string) []request {
 		{method: "GET", path: one + "/transcript/corrections"},
 		{method: "GET", path: one + "/analysis"},
 		{method: "GET", path: "/v1/search?q=x"},
+		{method: "GET", path: "/v1/stories"},
+		{method: "POST", path: "/v1/stories", body: `{"title":"x"}`, headers: []string{"Content-Type", "application/json"}},
+		{method: "GET", path: "/v1/stories/" + id},
+		{method: "PATCH", path: "/v1/stories/" + id, body: `{"title":"x"}`, headers: []string{"Content-Type", "application/json"}},
+		{method: "DELETE", path: "/v1/stories/" + id},
+		{method: "PATCH", path: "/v1/entities/" + id, body: `{"name":"x"}`, headers: []string{"Content-Type", "application/json"}},
+		{method: "POST", path: "/v1/entities/" + id + "/merge", body: `{"entityId":"` + id + `"}`, headers: []string{"Content-Type", "application/json"}},
+		{method: "POST", path: "/v1/entities/" + id + "/split", body: `{"entityId":"` + id + `"}`, headers: []string{"Content-Type", "application/json"}},
 		{method: "DELETE", path: one},
 	}
 }

@@ -34,6 +34,8 @@ import (
 // see them.
 type Catalog interface {
 	AdminCatalog
+	StoryCatalog
+	EntityCatalog
 	// User returns the user with this id.
 	User(ctx context.Context, id uuid.UUID) (recording.User, error)
 	// Usage returns what a user has and has used.
@@ -104,9 +106,10 @@ type Router interface {
 	Handler(r *http.Request) (h http.Handler, pattern string)
 }
 
-// Options is what an API is made of. Every field but Signer and Limits is needed.
+// Options is what an API is made of. Every field but Signer, Graph and Limits is needed.
 type Options struct {
 	Catalog  Catalog
+	Graph    Graph // nil: questions to it are answered with graph_unavailable
 	Objects  Objects
 	Signer   Signer // nil: files are sent by this server
 	Accounts Accounts
@@ -130,6 +133,7 @@ type Options struct {
 // API is the REST API. It is safe for concurrent use.
 type API struct {
 	catalog   Catalog
+	graph     Graph
 	objects   Objects
 	signer    Signer
 	accounts  Accounts
@@ -146,6 +150,7 @@ type API struct {
 func New(router Router, o Options) (*API, error) {
 	a := &API{
 		catalog:   o.Catalog,
+		graph:     o.Graph,
 		objects:   o.Objects,
 		signer:    o.Signer,
 		accounts:  o.Accounts,
@@ -158,9 +163,12 @@ func New(router Router, o Options) (*API, error) {
 	a.huma.UseMiddleware(translateErrors, a.requirePrincipal)
 	a.registerAccount()
 	a.registerRecordings()
+	a.registerStories()
 	a.registerAudio()
 	a.registerTranscripts()
 	a.registerSearch()
+	a.registerEntityEdits()
+	a.registerGraph()
 	a.registerUploads()
 	a.registerEvents()
 	a.registerAdmin()

@@ -20,7 +20,9 @@ const (
 	tagAccount    = "Account"
 	tagUploads    = "Uploads"
 	tagRecordings = "Recordings"
+	tagStories    = "Stories"
 	tagInsights   = "Transcripts and search"
+	tagEntities   = "People, places and topics"
 	tagEvents     = "Events"
 	tagAdmin      = "Administration"
 )
@@ -53,7 +55,9 @@ func (a *API) config(version string) huma.Config {
 				{Name: tagAccount, Description: "The user."},
 				{Name: tagUploads, Description: "Sending a recording: the tus protocol 1.0.0 (https://tus.io/protocols/resumable-upload), extensions creation, creation-with-upload, creation-defer-length, termination and concatenation. Any tus client will do."},
 				{Name: tagRecordings, Description: "What has been sent."},
+				{Name: tagStories, Description: "What recordings are gathered in."},
 				{Name: tagInsights, Description: "What was said, what it is about, and finding it again. Nobody waits for these to listen: they follow when the recording is ready."},
+				{Name: tagEntities, Description: "Who and what recordings mention, or are about, across all of a user's recordings. Two users share none of them."},
 				{Name: tagEvents, Description: "What is happening."},
 				{Name: tagAdmin, Description: "For tokens with the custom claim `role`: `support` reads, `admin` also changes. For all others these paths do not exist. Every use is written into the audit. Nothing here tells titles, file names or content."},
 			},

@@ -125,10 +125,13 @@ func TestDocumentStructure(t *testing.T) {
 		}
 	}
 	want := []string{
-		"AdminUser", "Analysis", "Artifact", "Audit", "AuditPage", "ChangeReason", "Chapter", "Correction", "CorrectionBody", "Corrections", "Entity",
-		"Event", "EventsPage", "FieldError", "Found", "Insight", "Insights", "Limits", "Links", "Loudness", "Media", "Mention",
-		"Problem", "Quote", "Recording", "RecordingPatch", "RecordingState", "RecordingStatesPage", "RecordingsPage", "Reprocessing", "SearchPage",
-		"Segment", "Sentiment", "Silence", "Snippet", "Ticket", "Topic", "Transcript", "Upload", "UploadsPage", "Usage", "User", "UsersPage", "Word",
+		"AdminUser", "Analysis", "Artifact", "Audit", "AuditPage", "ChangeReason", "Chapter", "Correction", "CorrectionBody", "Corrections",
+		"CountedEntity", "EntitiesPage", "Entity", "EntityCard", "EntityPatch", "EntityRef", "Event", "EventsPage", "FieldError", "Found",
+		"GraphEdge", "GraphNode", "Insight", "Insights", "Limits", "Links", "Loudness", "Media", "Mention", "MentionedIn", "MergedEntity",
+		"NamedEntity", "OccursWith", "OtherEntity", "Problem", "Quote", "Recording", "RecordingPatch", "RecordingState", "RecordingStatesPage",
+		"RecordingsPage", "Related", "RelatedPage", "Reprocessing", "SearchPage", "Segment", "Sentiment", "Shared", "Silence", "Snippet",
+		"StoriesPage", "Story", "StoryBody", "StoryRef", "Subgraph", "Ticket", "TimelineItem", "TimelinePage", "Topic", "Transcript", "Upload",
+		"UploadsPage", "Usage", "User", "UsersPage", "Word",
 	}
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(doc.Components.Schemas))); diff != "" {
 		t.Errorf("schemas: %s", diff)

@@ -33,6 +33,7 @@ const (
 
 // fake is a catalog and a storage in memory. err, if set, is every answer.
 type fake struct {
+	fakeStories
 	err        error
 	openErr    error
 	recordings []recording.Recording // newest first, as uploads
@@ -46,6 +47,7 @@ type fake struct {
 	changes     []recording.CorrectionChange
 	asked       []recording.Reprocessing
 	searches    []recording.Search
+	patches     []recording.RecordingPatch
 	result      recording.SearchResult
 
 	users   []recording.User
@@ -113,6 +115,7 @@ func (f *fake) PatchRecording(_ context.Context, owner, id uuid.UUID, patch reco
 	if err != nil {
 		return recording.Recording{}, err
 	}
+	f.patches = append(f.patches, patch)
 	if patch.Title != nil {
 		r.Title = *patch.Title
 		r.Version++

@@ -58,6 +58,8 @@ var kinds = map[recording.Code]kind{
 	recording.CodeStorageQuota:     {http.StatusRequestEntityTooLarge, "No room left for you"},
 	recording.CodeInternal:         {http.StatusInternalServerError, "Internal error"},
 	recording.CodeUnavailable:      {http.StatusServiceUnavailable, "Unavailable"},
+	recording.CodeGraphUnavailable: {http.StatusServiceUnavailable, "No graph"},
+	recording.CodeGraphTimeout:     {http.StatusServiceUnavailable, "Took the graph too long"},
 	recording.CodeStorageFull:      {http.StatusInsufficientStorage, "Storage full"},
 }
 

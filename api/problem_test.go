@@ -48,7 +48,7 @@ func TestEveryCodeHasAStatus(t *testing.T) {
 		"client_id_conflict": 409, "upload_gone": 410, "unsupported_version": 412, "too_large": 413,
 		"invalid_content_type": 415, "unsupported_type": 415, "not_audio": 415, "invalid_range": 416, "checksum_mismatch": 460,
 		"rate_limited": 429, "too_many_uploads": 429, "daily_quota_exceeded": 429, "storage_quota_exceeded": 413,
-		"internal": 500, "unavailable": 503, "storage_full": 507,
+		"internal": 500, "unavailable": 503, "graph_unavailable": 503, "graph_timeout": 503, "storage_full": 507,
 	}
 	codes := codesOf(t)
 	if len(codes) != len(want) || len(kinds) != len(want) {

@@ -38,6 +38,14 @@ func parseID(text string) (uuid.UUID, error) {
 	return id, nil
 }
 
+// recordingsInput repeats the fields of pageInput: huma does not look into what is embedded
+// and not exported.
+type recordingsInput struct {
+	Limit   int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"At most this many items." example:"50"`
+	Cursor  string `query:"cursor" maxLength:"64" doc:"The nextCursor of the page before; absent for the first page."`
+	StoryID string `query:"storyId" format:"uuid" doc:"Only recordings of this story."`
+}
+
 type recordingsPageView struct {
 	Items      []recordingView `json:"items" nullable:"false" doc:"Newest first."`
 	NextCursor string          `json:"nextCursor,omitempty" doc:"Ask for the next page with it; absent on the last one."`
@@ -52,8 +60,9 @@ type recordingOutput struct {
 }
 
 type recordingPatchView struct {
-	_     struct{} `json:"-" additionalProperties:"false"`
-	Title *string  `json:"title,omitempty" doc:"At most 200 characters, without control characters; spaces around it are cut off. An empty one takes the title away; null leaves it." example:"Grandmother's first day at school"`
+	_       struct{}    `json:"-" additionalProperties:"false"`
+	Title   *string     `json:"title,omitempty" doc:"At most 200 characters, without control characters; spaces around it are cut off. An empty one takes the title away; null leaves it." example:"Grandmother's first day at school"`
+	StoryID storyChange `json:"storyId,omitempty" doc:"The story it is to be in, which is made if it is not there yet; null takes it out of its story." example:"01934b40-1c00-7f00-8a00-3e5d0c9b7a61"`
 }
 
 type patchInput struct {
@@ -162,12 +171,12 @@ func (a *API) checkOffered(what recording.Reprocessing) error {
 	return nil
 }
 
-func (a *API) listRecordings(ctx context.Context, owner uuid.UUID, in *pageInput) (*recordingsOutput, error) {
-	page, err := in.page()
+func (a *API) listRecordings(ctx context.Context, owner uuid.UUID, in *recordingsInput) (*recordingsOutput, error) {
+	page, err := pageInput{in.Limit, in.Cursor}.page()
 	if err != nil {
 		return nil, err
 	}
-	list, err := a.catalog.Recordings(ctx, owner, page)
+	list, err := a.pageOfRecordings(ctx, owner, in.StoryID, page)
 	if err != nil {
 		return nil, err
 	}
@@ -179,6 +188,18 @@ func (a *API) listRecordings(ctx context.Context, owner uuid.UUID, in *pageInput
 		out.Body.NextCursor = encodeCursor(list[len(list)-1].ID)
 	}
 	return out, nil
+}
+
+// pageOfRecordings returns those of a story, or of all if it is "".
+func (a *API) pageOfRecordings(ctx context.Context, owner uuid.UUID, story string, page recording.Page) ([]recording.Recording, error) {
+	if story == "" {
+		return a.catalog.Recordings(ctx, owner, page)
+	}
+	id, err := uuid.Parse(story)
+	if err != nil {
+		return nil, recording.Errorf(recording.CodeInvalidRequest, "The storyId is no UUID.")
+	}
+	return a.catalog.StoryRecordings(ctx, owner, id, page)
 }
 
 func (a *API) getRecording(ctx context.Context, owner uuid.UUID, in *idInput) (*recordingOutput, error) {
@@ -203,7 +224,7 @@ func (a *API) updateRecording(ctx context.Context, owner uuid.UUID, in *patchInp
 	if err != nil {
 		return nil, err
 	}
-	patch := recording.RecordingPatch{}
+	patch := recording.RecordingPatch{StoryID: in.Body.StoryID.id}
 	if in.Body.Title != nil {
 		title, err := checkTitle(*in.Body.Title)
 		if err != nil {
@@ -219,15 +240,18 @@ func (a *API) updateRecording(ctx context.Context, owner uuid.UUID, in *patchInp
 }
 
 // checkTitle returns the title without the spaces around it.
-func checkTitle(title string) (string, error) {
-	title = strings.TrimSpace(title)
-	if n := utf8.RuneCountInString(title); n > maxTitleRunes {
-		return "", recording.Errorf(recording.CodeInvalidRequest, "The title has %d characters; at most %d are allowed.", n, maxTitleRunes)
+func checkTitle(title string) (string, error) { return checkLine("title", title) }
+
+// checkLine is checkTitle for what is called otherwise.
+func checkLine(what, text string) (string, error) {
+	text = strings.TrimSpace(text)
+	if n := utf8.RuneCountInString(text); n > maxTitleRunes {
+		return "", recording.Errorf(recording.CodeInvalidRequest, "The %s has %d characters; at most %d are allowed.", what, n, maxTitleRunes)
 	}
-	if strings.ContainsFunc(title, unicode.IsControl) {
-		return "", recording.Errorf(recording.CodeInvalidRequest, "The title has control characters, for example a line break.")
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		return "", recording.Errorf(recording.CodeInvalidRequest, "The %s has control characters, for example a line break.", what)
 	}
-	return title, nil
+	return text, nil
 }
 
 func (a *API) deleteRecording(ctx context.Context, owner uuid.UUID, in *idInput) (*struct{}, error) {

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"encoding/json"
-	"maps"
 	"net/http"
 	"net/http/pprof"
 	"sync"
@@ -16,7 +15,7 @@ import (
 // readiness is a list of named checks: the server is ready if all pass.
 type readiness struct {
 	checks []check
-	notes  map[string]string
+	notes  map[string]func(context.Context) string
 }
 
 type check struct {
@@ -30,10 +29,15 @@ func (r *readiness) add(name string, run func(context.Context) error) {
 
 // note adds what an operator should know and what makes nothing unready.
 func (r *readiness) note(name, text string) {
+	r.watch(name, func(context.Context) string { return text })
+}
+
+// watch is note for what changes.
+func (r *readiness) watch(name string, say func(context.Context) string) {
 	if r.notes == nil {
-		r.notes = map[string]string{}
+		r.notes = map[string]func(context.Context) string{}
 	}
-	r.notes[name] = text
+	r.notes[name] = say
 }
 
 // run runs all checks at once and returns what each says, "ok" or why not.
@@ -41,9 +45,16 @@ func (r *readiness) run(ctx context.Context) (ready bool, said map[string]string
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	ready, said = true, make(map[string]string, len(r.checks)+len(r.notes))
-	maps.Copy(said, r.notes)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
+	for name, say := range r.notes {
+		wg.Go(func() {
+			text := say(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			said[name] = text
+		})
+	}
 	for _, c := range r.checks {
 		wg.Go(func() {
 			err := c.run(ctx)

@@ -25,6 +25,7 @@ import (
 	"reprise/catalog"
 	"reprise/config"
 	"reprise/events"
+	"reprise/graphsync"
 	"reprise/limits"
 	"reprise/processing"
 	"reprise/storage"
@@ -66,14 +67,17 @@ func Serve(ctx context.Context, o Options) error {
 	return serve(ctx, o, l)
 }
 
-// Migrate brings the database up to date.
+// Migrate brings the database up to date, and the graph if there is one.
 func Migrate(ctx context.Context, cfg config.Config, log *slog.Logger) error {
 	pool, err := openPool(ctx, string(cfg.DatabaseURL), nil)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	return catalog.Migrate(ctx, pool, log)
+	if err := catalog.Migrate(ctx, pool, log); err != nil {
+		return err
+	}
+	return migrateGraph(ctx, cfg, log)
 }
 
 // listeners are bound before anything else is started: a port that is in use is
@@ -131,7 +135,8 @@ type server struct {
 	problems *api.Problems
 	auth     *auth.Authenticator
 	hub      *events.Hub
-	routes   []string // of the public listener
+	graph    *graphsync.Graph // nil if there is none
+	routes   []string         // of the public listener
 }
 
 func serve(ctx context.Context, o Options, l listeners) (err error) {
@@ -148,7 +153,7 @@ func serve(ctx context.Context, o Options, l listeners) (err error) {
 	defer func() { err = errors.Join(err, s.life.stop()) }()
 
 	for _, start := range []func(context.Context) error{
-		s.openDatabase, s.openStorage, s.openIdentity, s.startEvents, s.startProcessing, s.servePublic, s.serveAdmin,
+		s.openDatabase, s.openStorage, s.openIdentity, s.startEvents, s.startProcessing, s.startGraph, s.servePublic, s.serveAdmin,
 	} {
 		if err := start(ctx); err != nil {
 			return err

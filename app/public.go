@@ -39,11 +39,15 @@ func (s *server) servePublic(context.Context) error {
 	if cfg.Reads == "direct" {
 		signer = s.store
 	}
+	graph, err := s.openQuestions()
+	if err != nil {
+		return err
+	}
 	s.background("uploads", uploads.Run)
 	mux := &router{ServeMux: http.NewServeMux()}
 	if _, err := api.New(mux, api.Options{
 		Catalog: s.catalog, Objects: s.store, Signer: signer, Accounts: s.auth, Problems: s.problems, PublicURL: s.publicURL(), Version: s.o.Version,
-		Limits: userLimits(cfg.Quotas), Models: insightModels(cfg.Insights),
+		Graph: graph, Limits: userLimits(cfg.Quotas), Models: insightModels(cfg.Insights),
 	}); err != nil {
 		return fmt.Errorf("make the API: %w", err)
 	}

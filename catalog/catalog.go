@@ -4,9 +4,10 @@
 // Each exported method is one transaction (or one statement). What belongs
 // together is written together: the last byte's offset, the receipt, the first
 // job and the event commit or vanish as one. Locks are always taken in the
-// order upload → recording → user, so transactions can't deadlock, with what search
-// counts for a user (shelf, then words in their order) just before the user; the owner's row
-// of usage behind the upload, and only by who has locked that.
+// order story → upload → recording → graph → user, so transactions can't deadlock, with
+// what search counts for a user (shelf, then words in their order) just before the user; the
+// owner's row of usage behind the upload, and only by who has locked that. An owner's graph
+// (entities, mentions, versions) has one lock, see lockGraph.
 //
 // It is not a place for decisions: what a chunk means, whether audio is
 // acceptable and when to retry is decided by its callers. Its errors are

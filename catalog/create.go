@@ -48,11 +48,7 @@ func (c *Catalog) insertUpload(ctx context.Context, tx pgx.Tx, n recording.NewUp
 	var none recording.Upload
 	now := c.now()
 	if !n.Partial {
-		r := n.Recording
-		if _, err := tx.Exec(ctx, `
-			INSERT INTO recordings (id, owner_id, state, title, filename, filetype, language, story_id, recorded_at, object_key, created_at, updated_at)
-			VALUES ($1, $2, 'uploading', $3, $4, $5, $6, $7, $8, $9, $10, $10)`,
-			n.RecordingID, n.OwnerID, r.Title, r.Filename, r.Filetype, r.Language, r.StoryID, r.RecordedAt, n.ObjectKey, now); err != nil {
+		if err := insertRecording(ctx, tx, n, now); err != nil {
 			return none, err
 		}
 	}
@@ -100,6 +96,21 @@ func (c *Catalog) insertUpload(ctx context.Context, tx pgx.Tx, n recording.NewUp
 		}
 	}
 	return oneUpload(ctx, tx, `SELECT `+uploadColumns+` FROM uploads u WHERE u.id = $1`, n.UploadID)
+}
+
+// insertRecording writes the recording of a new upload, and its story if that is new too.
+func insertRecording(ctx context.Context, tx pgx.Tx, n recording.NewUpload, now time.Time) error {
+	r := n.Recording
+	if r.StoryID != nil {
+		if err := ensureStory(ctx, tx, n.OwnerID, *r.StoryID, now); err != nil {
+			return err
+		}
+	}
+	_, err := tx.Exec(ctx, `
+		INSERT INTO recordings (id, owner_id, state, title, filename, filetype, language, story_id, recorded_at, object_key, created_at, updated_at)
+		VALUES ($1, $2, 'uploading', $3, $4, $5, $6, $7, $8, $9, $10, $10)`,
+		n.RecordingID, n.OwnerID, r.Title, r.Filename, r.Filetype, r.Language, r.StoryID, r.RecordedAt, n.ObjectKey, now)
+	return err
 }
 
 // appendCreation tells of a new upload, and of its end if it is complete.

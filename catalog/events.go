@@ -32,7 +32,30 @@ func appendEvent(ctx context.Context, tx pgx.Tx, e recording.Event) error {
 		e.OwnerID, e.RecordingID, e.Type, e.At, e.Data).Scan(&seq); err != nil {
 		return fmt.Errorf("append event: %w", err)
 	}
-	payload, err := json.Marshal(map[string]any{"owner": e.OwnerID, "seq": seq})
+	return notifyEvent(ctx, tx, e.OwnerID, seq)
+}
+
+// appendUpdates is appendEvent for an update of several recordings of one owner.
+func appendUpdates(ctx context.Context, tx pgx.Tx, owner uuid.UUID, ids []uuid.UUID, at time.Time) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	var seq int64
+	if err := tx.QueryRow(ctx, `UPDATE users SET event_seq = event_seq + $2 WHERE id = $1 RETURNING event_seq`, owner, len(ids)).Scan(&seq); err != nil {
+		return fmt.Errorf("append updates: %w", err)
+	}
+	if _, err := tx.Exec(ctx, `
+		INSERT INTO events (owner_id, seq, recording_id, type, at, data)
+		SELECT $1, $2 + n.i, r.id, $4, $5, jsonb_strip_nulls(jsonb_build_object('title', r.title, 'storyId', r.story_id))
+		FROM unnest($3::uuid[]) WITH ORDINALITY n(id, i) JOIN recordings r ON r.id = n.id`,
+		owner, seq-int64(len(ids)), ids, recording.EventRecordingUpdated, at); err != nil {
+		return fmt.Errorf("append updates: %w", err)
+	}
+	return notifyEvent(ctx, tx, owner, seq)
+}
+
+func notifyEvent(ctx context.Context, tx pgx.Tx, owner uuid.UUID, seq int64) error {
+	payload, err := json.Marshal(map[string]any{"owner": owner, "seq": seq})
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // What follows a ready recording hangs on rows of insights. The order of locks is
-// that of everything else: the recording, its insights, its owner's event number.
+// that of everything else: the recording, its insights, its owner's graph, event number.
 
 // askInsight makes a stage due, now or at a later time. A job of an earlier run does
 // nothing from then on. The recording is locked.
@@ -184,6 +184,16 @@ func (c *Catalog) CompleteAnalysis(ctx context.Context, job recording.InsightJob
 			INSERT INTO analyses (recording_id, analysis, provider, model, prompt_version, created_at) VALUES ($1, $2, $3, $4, $5, $6)
 			ON CONFLICT (recording_id) DO UPDATE SET analysis = $2, provider = $3, model = $4, prompt_version = $5, created_at = $6`,
 			job.RecordingID, a, a.Provider, a.Model, a.PromptVersion, a.CreatedAt); err != nil {
+			return err
+		}
+		if err := lockGraph(ctx, tx, owner); err != nil {
+			return err
+		}
+		refs, err := putMentions(ctx, tx, owner, job.RecordingID, &a, a.CreatedAt)
+		if err != nil {
+			return err
+		}
+		if err := touchGraph(ctx, tx, owner, a.CreatedAt, refs...); err != nil {
 			return err
 		}
 		return c.endInsight(ctx, tx, owner, job, recording.EventAnalysisReady,

@@ -60,6 +60,9 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
 	if err := indexBacklog(ctx, pool); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
+	if err := showBacklog(ctx, pool); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
 
 	queue, err := rivermigrate.New(riverpgxv5.New(pool), nil)
 	if err != nil {

@@ -27,6 +27,13 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 	final, _, err := r.join(ctx, r.alice, other)
 	must(t, err)
 	said := r.tell(r.alice, told{title: "Tale", language: "en", said: "once upon a time"})
+	story := recording.NewID()
+	shown, hidden := r.ready(r.alice, story), r.ready(r.alice, story)
+	for _, id := range []uuid.UUID{shown, hidden} {
+		r.analyse(id, about("Anna", "Bert"))
+	}
+	must(t, r.DeleteRecording(ctx, r.alice, hidden))
+	anna, bert := r.entity(r.alice, "anna"), r.entity(r.alice, "bert")
 	cfg := r.pool.Config().Copy()
 	cfg.ConnConfig.RuntimeParams["enable_seqscan"] = "off"
 	cfg.MaxConns = 1 // its statistics are those of all; and no method needs a second connection while it has one
@@ -80,6 +87,10 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 			_, err := c.Search(ctx, r.alice, recording.Search{Query: `tael "once upon" st`, Limit: 10, Topic: "none", From: &r.clock})
 			return err
 		},
+		"search merged": func() error {
+			_, err := c.Search(ctx, r.alice, recording.Search{Query: "test", Limit: 10, Entity: "Anna"})
+			return err
+		},
 		"requeue": func() error { _, err := c.RequeueStages(ctx); return err },
 		"fail": func() error {
 			return c.FailRecording(ctx, recording.NewID(), recording.StageStore, recording.ReasonStorage, "lost")
@@ -103,7 +114,38 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 			_, err := c.Purgeable(ctx, recording.PurgeJob{RecordingID: done.RecordingID})
 			return err
 		},
-		"mark purged": func() error { return c.MarkPurged(ctx, recording.PurgeJob{RecordingID: done.RecordingID}) },
+		"purge shown": func() error { return c.MarkPurged(ctx, recording.PurgeJob{RecordingID: hidden}) },
+		"analyse again": func() error {
+			return (&rig{Catalog: c, pool: pool}).tryAnalyse(ctx, shown, about("Anna", "Bert"))
+		},
+		"merge":  func() error { _, err := c.MergeEntities(ctx, r.alice, anna, bert); return err },
+		"rename": func() error { _, err := c.RenameEntity(ctx, r.alice, anna, "Ann"); return err },
+		"split":  func() error { _, err := c.SplitEntity(ctx, r.alice, anna, bert); return err },
+		"drain": func() error {
+			_, err := c.DrainGraph(ctx, 5, func(_ context.Context, rows []recording.GraphRow) ([]recording.GraphRefusal, error) {
+				return []recording.GraphRefusal{{Ref: rows[0].GraphRef}}, nil
+			})
+			return err
+		},
+		"users of graph":      func() error { _, err := c.GraphRows(ctx, recording.GraphUser, uuid.Nil, 2); return err },
+		"stories of graph":    func() error { _, err := c.GraphRows(ctx, recording.GraphStory, uuid.Nil, 2); return err },
+		"entities of graph":   func() error { _, err := c.GraphRows(ctx, recording.GraphEntity, uuid.Nil, 2); return err },
+		"recordings of graph": func() error { _, err := c.GraphRows(ctx, recording.GraphRecording, uuid.Nil, 2); return err },
+		"requeue graph": func() error {
+			return c.RequeueGraph(ctx, []recording.GraphRef{{Kind: recording.GraphUser, ID: r.alice}, {Kind: recording.GraphRecording, ID: shown}, {Kind: recording.GraphEntity, ID: anna}})
+		},
+		"graph backlog":       func() error { _, err := c.GraphBacklog(ctx); return err },
+		"watermark":           func() error { _, err := c.GraphWatermark(ctx); return err },
+		"stories":             func() error { _, err := c.Stories(ctx, r.alice, page); return err },
+		"story":               func() error { _, err := c.Story(ctx, r.alice, story); return err },
+		"recordings of story": func() error { _, err := c.StoryRecordings(ctx, r.alice, story, page); return err },
+		"change story":        func() error { _, err := c.PatchStory(ctx, r.alice, story, "Story"); return err },
+		"put into story": func() error {
+			_, err := c.PatchRecording(ctx, r.alice, said, recording.RecordingPatch{StoryID: &story})
+			return err
+		},
+		"delete story": func() error { return c.DeleteStory(ctx, r.alice, story) },
+		"mark purged":  func() error { return c.MarkPurged(ctx, recording.PurgeJob{RecordingID: done.RecordingID}) },
 	} {
 		before := scans()
 		if err := run(); recording.CodeOf(err) != recording.CodeNotFound { // they come in any order, deletion too

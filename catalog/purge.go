@@ -207,17 +207,32 @@ func (c *Catalog) MarkPurged(ctx context.Context, job recording.PurgeJob) error 
 			`DELETE FROM analyses WHERE recording_id = $1`,
 			`DELETE FROM corrections WHERE recording_id = $1`,
 			`DELETE FROM transcripts WHERE recording_id = $1`,
-			`UPDATE recordings SET purged_at = now() WHERE id = $1`,
 		} {
 			if _, err := tx.Exec(ctx, sql, job.RecordingID); err != nil {
 				return err
 			}
 		}
-		// That is done, unless a process of a version that has no search has deleted it.
-		err := indexRecording(ctx, tx, job.RecordingID)
+		var owner uuid.UUID
+		var wasShown bool
+		err := tx.QueryRow(ctx, `UPDATE recordings SET purged_at = now() WHERE id = $1 RETURNING owner_id, state = 'deleted' AND ready_at IS NOT NULL`,
+			job.RecordingID).Scan(&owner, &wasShown)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		if wasShown {
+			// No name stays that was only said in what is purged, whatever became of it. The
+			// rest is done, unless a process of a version without a graph has deleted it.
+			if err := hideFromGraph(ctx, tx, owner, job.RecordingID, c.now()); err != nil {
+				return err
+			}
+			if err := forgetEntities(ctx, tx, owner, c.now()); err != nil {
+				return err
+			}
+		}
+		// That is done, unless a process of a version that has no search has deleted it.
+		return indexRecording(ctx, tx, job.RecordingID)
 	})
 }

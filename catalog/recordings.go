@@ -101,9 +101,19 @@ func (c *Catalog) PatchRecording(ctx context.Context, owner, id uuid.UUID, patch
 	var r recording.Recording
 	err := c.inTx(ctx, func(tx pgx.Tx) error {
 		now := c.now()
+		var story *uuid.UUID // that it is put into
+		if patch.StoryID != nil {
+			story = nullID(*patch.StoryID)
+		}
+		if story != nil {
+			if err := ensureStory(ctx, tx, owner, *story, now); err != nil {
+				return err
+			}
+		}
 		tag, err := tx.Exec(ctx, `
-			UPDATE recordings SET title = $3, version = version + 1, updated_at = $4
-			WHERE owner_id = $1 AND id = $2 AND state <> 'deleted' AND title <> $3`, owner, id, patch.Title, now)
+			UPDATE recordings SET title = coalesce($3, title), story_id = CASE WHEN $5 THEN $6 ELSE story_id END, version = version + 1, updated_at = $4
+			WHERE owner_id = $1 AND id = $2 AND state <> 'deleted' AND (title <> $3 OR $5 AND story_id IS DISTINCT FROM $6)`,
+			owner, id, patch.Title, now, patch.StoryID != nil, story)
 		if err != nil {
 			return err
 		}
@@ -112,10 +122,19 @@ func (c *Catalog) PatchRecording(ctx context.Context, owner, id uuid.UUID, patch
 		if err != nil || tag.RowsAffected() == 0 {
 			return err
 		}
+		if r.State == recording.StateReady {
+			if err := showReady(ctx, tx, r, now); err != nil {
+				return err
+			}
+		}
 		if err := indexRecording(ctx, tx, id); err != nil {
 			return err
 		}
-		return appendEvent(ctx, tx, recording.NewEvent(owner, id, recording.EventRecordingUpdated, now, map[string]any{"title": r.Title}))
+		data := map[string]any{"title": r.Title}
+		if r.StoryID != nil {
+			data["storyId"] = r.StoryID
+		}
+		return appendEvent(ctx, tx, recording.NewEvent(owner, id, recording.EventRecordingUpdated, now, data))
 	})
 	return r, err
 }
@@ -149,14 +168,20 @@ func (c *Catalog) DeleteRecording(ctx context.Context, owner, id uuid.UUID) erro
 		if err := setPartials(ctx, tx, partials, recording.UploadTerminated, now); err != nil {
 			return err
 		}
-		tag, err := tx.Exec(ctx, `
+		var wasReady bool
+		err = tx.QueryRow(ctx, `
 			UPDATE recordings SET state = 'deleted', deleted_at = $3, updated_at = $3, version = version + 1
-			WHERE owner_id = $1 AND id = $2 AND state <> 'deleted'`, owner, id, now)
+			WHERE owner_id = $1 AND id = $2 AND state <> 'deleted' RETURNING ready_at IS NOT NULL`, owner, id, now).Scan(&wasReady)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return recording.ErrNotFound
+		}
 		if err != nil {
 			return err
 		}
-		if tag.RowsAffected() == 0 {
-			return recording.ErrNotFound
+		if wasReady { // else the graph has never heard of it
+			if err := hideFromGraph(ctx, tx, owner, id, now); err != nil {
+				return err
+			}
 		}
 		if err := unindexRecordings(ctx, tx, owner, []uuid.UUID{id}); err != nil {
 			return err

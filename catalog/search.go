@@ -51,7 +51,11 @@ func (c *Catalog) Search(ctx context.Context, owner uuid.UUID, s recording.Searc
 		if err != nil {
 			return err
 		}
-		ranked, complete, err := rank(ctx, tx, owner, s, tsqueries(q, v), after)
+		tags, err := tagsOfSearch(ctx, tx, owner, s)
+		if err != nil {
+			return err
+		}
+		ranked, complete, err := rank(ctx, tx, owner, tagged{s, tags}, tsqueries(q, v), after)
 		if err != nil || len(ranked) == 0 {
 			result.Complete = complete
 			return err
@@ -92,13 +96,13 @@ type ranking struct {
 // many after the one given. Shelves are read from the newest on until there is enough to
 // rank; the index knows owner, shelf, tags and words, so that no document is read to see
 // whether it matches, but for phrases.
-func rank(ctx context.Context, tx pgx.Tx, owner uuid.UUID, s recording.Search, t searchQueries, after *ranking) (list []ranking, complete bool, err error) {
+func rank(ctx context.Context, tx pgx.Tx, owner uuid.UUID, s tagged, t searchQueries, after *ranking) (list []ranking, complete bool, err error) {
 	if t.full == "" {
 		return nil, true, nil
 	}
 	args := pgx.NamedArgs{"owner": owner, "first": math.MinInt32, "last": math.MaxInt32, "from": s.From, "before": s.Before,
 		"loose": t.loose, "full": t.full, "exact": t.exact, "limit": s.Limit + 1, "enough": maxRanked,
-		"rank": float32(math.Inf(1)), "after": uuid.Max, "tags": searchTags(s)}
+		"rank": float32(math.Inf(1)), "after": uuid.Max}
 	filters, check, weigh := "", "", `2 * ts_rank(words, @full::text::tsquery)`
 	if t.full != t.exact {
 		weigh = `ts_rank(words, @full::text::tsquery) + ts_rank(words, @exact::text::tsquery)`
@@ -106,8 +110,13 @@ func rank(ctx context.Context, tx pgx.Tx, owner uuid.UUID, s recording.Search, t
 	if t.full != t.loose {
 		check, args["enough"] = `WHERE words @@ @full::text::tsquery`, maxChecked
 	}
-	if len(searchTags(s)) > 0 {
-		filters += ` AND d.tags @> @tags`
+	for i, tags := range s.tags {
+		name, is := fmt.Sprint("tags", i), "&&"
+		if len(tags) == 1 {
+			is = "@>"
+		}
+		filters += ` AND d.tags ` + is + ` @` + name
+		args[name] = tags
 	}
 	if s.From != nil {
 		args["first"], _ = shelvesOf(*s.From)
@@ -145,21 +154,6 @@ func rank(ctx context.Context, tx pgx.Tx, owner uuid.UUID, s recording.Search, t
 		list = append(list, ranking{ranks[i], ids[i]})
 	}
 	return list, found < enough, err
-}
-
-// searchTags are those that a document must have to pass the filters.
-func searchTags(s recording.Search) []string {
-	tags := []string{}
-	if s.StoryID != uuid.Nil {
-		tags = append(tags, storyTag(s.StoryID))
-	}
-	if s.Topic != "" {
-		tags = append(tags, nameTag(inTopic, s.Topic))
-	}
-	if s.Entity != "" {
-		tags = append(tags, nameTag(inEntity, s.Entity))
-	}
-	return tags
 }
 
 var errCursor = recording.Errorf(recording.CodeInvalidRequest, "The cursor is none that this server gave out.")

@@ -110,8 +110,8 @@ func tagsOf(story *uuid.UUID, a *recording.Analysis) []string {
 
 func storyTag(id uuid.UUID) string { return "story:" + id.String() }
 
-// nameTag is the same for names that differ in case, punctuation or spaces.
-func nameTag(kind, name string) string { return kind + ":" + strings.Join(words(name), " ") }
+// nameTag is the same for names of one key.
+func nameTag(kind, name string) string { return kind + ":" + keyOf(name) }
 
 // eachToken calls fn with every word of the passages, its position in the tsvector and
 // the passage. There is a gap between passages, over which no phrase goes.

@@ -60,12 +60,13 @@ func (c *Catalog) CompleteStage(ctx context.Context, recordingID uuid.UUID, stag
 		if res.Next == "" {
 			state = recording.StateReady
 		}
-		var media *recording.Media
+		r := recording.Recording{ID: recordingID, OwnerID: owner}
 		if err := tx.QueryRow(ctx, `
 			UPDATE recordings SET state = $2, stage = $3, detail = '', media = coalesce($4, media), loudness = coalesce($5, loudness),
 				silences = coalesce($6, silences), ready_at = CASE WHEN $2 = 'ready' THEN $7 ELSE ready_at END,
 				sha256 = coalesce($8, sha256), updated_at = $7, version = version + 1
-			WHERE id = $1 RETURNING media`, recordingID, state, res.Next, res.Media, res.Loudness, res.Silences, now, res.SHA256).Scan(&media); err != nil {
+			WHERE id = $1 RETURNING media, story_id`, recordingID, state, res.Next, res.Media, res.Loudness, res.Silences, now, res.SHA256).
+			Scan(&r.Media, &r.StoryID); err != nil {
 			return err
 		}
 		for _, a := range res.Artifacts {
@@ -83,18 +84,28 @@ func (c *Catalog) CompleteStage(ctx context.Context, recordingID uuid.UUID, stag
 				return err
 			}
 		}
+		if state == recording.StateReady {
+			if err := showReady(ctx, tx, r, now); err != nil {
+				return err
+			}
+		}
 		if err := appendEvent(ctx, tx, recording.NewEvent(owner, recordingID, recording.EventStageCompleted, now, map[string]any{"stage": stage})); err != nil {
 			return err
 		}
-		if res.Next != "" {
+		if state != recording.StateReady {
 			return nil
 		}
-		data := map[string]any{}
-		if media != nil {
-			data["durationMs"] = media.DurationMs
-		}
-		return appendEvent(ctx, tx, recording.NewEvent(owner, recordingID, recording.EventRecordingReady, now, data))
+		return appendReady(ctx, tx, r, now)
 	})
+}
+
+// appendReady tells that a recording is ready.
+func appendReady(ctx context.Context, tx pgx.Tx, r recording.Recording, at time.Time) error {
+	data := map[string]any{}
+	if r.Media != nil {
+		data["durationMs"] = r.Media.DurationMs
+	}
+	return appendEvent(ctx, tx, recording.NewEvent(r.OwnerID, r.ID, recording.EventRecordingReady, at, data))
 }
 
 // dropParts deletes the rows of an upload's parts, in which bytes of it may lie, at the

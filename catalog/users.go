@@ -57,32 +57,62 @@ func (c *Catalog) EnsureUser(ctx context.Context, subject string) (uuid.UUID, er
 func (c *Catalog) SeeUser(ctx context.Context, p recording.Profile) (recording.User, error) {
 	u, err := oneUser(ctx, c.pool, `SELECT `+userColumns+` FROM users WHERE subject = $1`, p.Subject)
 	if errors.Is(err, recording.ErrNotFound) {
-		// DO UPDATE, not DO NOTHING, so that the loser of a race gets the winner's row.
-		return oneUser(ctx, c.pool, `
-			INSERT INTO users (id, subject, email, name, provider, profile_at, created_at, last_seen_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
-			ON CONFLICT (subject) DO UPDATE SET subject = excluded.subject RETURNING `+userColumns,
-			recording.NewID(), p.Subject, p.Email, p.Name, p.Provider, nullTime(p.IssuedAt), c.now())
+		return c.addUser(ctx, p)
 	}
 	changed := !p.IssuedAt.IsZero() && (p.Email != u.Email || p.Name != u.Name || p.Provider != u.Provider)
 	if err != nil || !changed && c.now().Sub(u.LastSeenAt) < seenEvery {
 		return u, err
 	}
-	const newer = `$6::timestamptz > coalesce(profile_at, '-infinity')`
-	// Whoever draws an event's number has the row until its transaction ends: then it
-	// is left for the next time.
-	updated, err := oneUser(ctx, c.pool, `
-		UPDATE users SET last_seen_at = greatest(last_seen_at, $2),
-			email      = CASE WHEN `+newer+` THEN $3 ELSE email END,
-			name       = CASE WHEN `+newer+` THEN $4 ELSE name END,
-			provider   = CASE WHEN `+newer+` THEN $5 ELSE provider END,
-			profile_at = greatest(profile_at, $6)
-		WHERE id = (SELECT id FROM users WHERE id = $1 AND (`+newer+` OR last_seen_at <= $7) FOR NO KEY UPDATE SKIP LOCKED)
-		RETURNING `+userColumns,
-		u.ID, c.now(), p.Email, p.Name, p.Provider, nullTime(p.IssuedAt), c.now().Add(-seenEvery))
+	updated, err := c.updateUser(ctx, u.ID, p)
 	if errors.Is(err, recording.ErrNotFound) {
 		return u, nil
 	}
 	return updated, err
+}
+
+// addUser writes a user who is seen for the first time.
+func (c *Catalog) addUser(ctx context.Context, p recording.Profile) (u recording.User, err error) {
+	err = c.inTx(ctx, func(tx pgx.Tx) error {
+		// DO UPDATE, not DO NOTHING, so that the loser of a race gets the winner's row.
+		u, err = oneUser(ctx, tx, `
+			INSERT INTO users (id, subject, email, name, provider, profile_at, created_at, last_seen_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+			ON CONFLICT (subject) DO UPDATE SET subject = excluded.subject RETURNING `+userColumns,
+			recording.NewID(), p.Subject, p.Email, p.Name, p.Provider, nullTime(p.IssuedAt), c.now())
+		if err != nil {
+			return err
+		}
+		return touchGraph(ctx, tx, u.ID, c.now(), graphRefs(recording.GraphUser, u.ID)...)
+	})
+	return u, err
+}
+
+// updateUser writes that a user was seen, and what a newer token says; ErrNotFound says
+// that somebody else has just done so.
+func (c *Catalog) updateUser(ctx context.Context, id uuid.UUID, p recording.Profile) (u recording.User, err error) {
+	const newer = `$2::timestamptz > coalesce(profile_at, '-infinity')`
+	now, issued := c.now(), nullTime(p.IssuedAt)
+	err = c.inTx(ctx, func(tx pgx.Tx) error {
+		// Whoever draws an event's number has the row until its transaction ends: then it
+		// is left for the next time.
+		was, err := oneUser(ctx, tx, `
+			SELECT `+userColumns+` FROM users WHERE id = $1 AND (`+newer+` OR last_seen_at <= $3) FOR NO KEY UPDATE SKIP LOCKED`,
+			id, issued, now.Add(-seenEvery))
+		if err != nil {
+			return err
+		}
+		u, err = oneUser(ctx, tx, `
+			UPDATE users SET last_seen_at = greatest(last_seen_at, $3),
+				email      = CASE WHEN `+newer+` THEN $4 ELSE email END,
+				name       = CASE WHEN `+newer+` THEN $5 ELSE name END,
+				provider   = CASE WHEN `+newer+` THEN $6 ELSE provider END,
+				profile_at = greatest(profile_at, $2)
+			WHERE id = $1 RETURNING `+userColumns, id, issued, now, p.Email, p.Name, p.Provider)
+		if err != nil || u.Name == was.Name {
+			return err
+		}
+		return touchGraph(ctx, tx, id, now, graphRefs(recording.GraphUser, id)...)
+	})
+	return u, err
 }
 
 // User returns a user.

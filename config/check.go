@@ -30,6 +30,7 @@ func (c *Config) Check() error {
 	c.Quotas.check(&p)
 	c.Processing.check(&p)
 	c.Insights.check(&p)
+	c.Graph.check(&p)
 	c.Log.check(&p)
 	return p.err()
 }
@@ -44,6 +45,7 @@ func (c *Config) CheckDev() error {
 	c.Quotas.check(&p)
 	c.Processing.check(&p)
 	c.Insights.check(&p)
+	c.Graph.check(&p)
 	c.Log.check(&p)
 	return p.err()
 }
@@ -52,7 +54,19 @@ func (c *Config) CheckDev() error {
 func (c *Config) CheckMigrate() error {
 	var p Problems
 	c.Database.check(&p)
+	c.Graph.check(&p)
 	c.Log.check(&p)
+	return p.err()
+}
+
+// CheckGraph is Check for what commands about the graph need, which is a graph too.
+func (c *Config) CheckGraph() error {
+	var p Problems
+	c.Database.check(&p)
+	c.Graph.check(&p)
+	if c.Neo4jURL == "" {
+		p.add("REPRISE_NEO4J_URL", "needed: a Neo4j server, such as bolt://127.0.0.1:7687")
+	}
 	return p.err()
 }
 

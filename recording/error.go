@@ -36,6 +36,8 @@ const (
 	CodeStorageQuota     Code = "storage_quota_exceeded" // as much as a user may store
 	CodeInternal         Code = "internal"               // our fault
 	CodeUnavailable      Code = "unavailable"            // a part of the server can't be reached now; try again
+	CodeGraphUnavailable Code = "graph_unavailable"      // there is no graph, or it can't be reached now
+	CodeGraphTimeout     Code = "graph_timeout"          // the graph has not found the answer in the time that there is
 	CodeStorageFull      Code = "storage_full"           // no room left
 )
 

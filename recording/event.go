@@ -21,7 +21,7 @@ const (
 	EventRecordingReady      EventType = "recording.ready"      // data: durationMs
 	EventRecordingRejected   EventType = "recording.rejected"   // data: reason, detail
 	EventRecordingFailed     EventType = "recording.failed"     // data: reason, detail
-	EventRecordingUpdated    EventType = "recording.updated"    // data: title
+	EventRecordingUpdated    EventType = "recording.updated"    // data: title, storyId (absent if none)
 	EventRecordingRetried    EventType = "recording.retried"    // data: stage; a failed recording is tried again
 	EventRecordingDeleted    EventType = "recording.deleted"
 	EventTranscriptReady     EventType = "transcript.ready"     // data: language, segments

@@ -145,7 +145,8 @@ type Artifact struct {
 // RecordingPatch says which fields of a recording its owner changes; nil
 // leaves a field as it is.
 type RecordingPatch struct {
-	Title *string
+	Title   *string
+	StoryID *uuid.UUID // uuid.Nil takes it out of its story; a story that is not there yet is made
 }
 
 // Page asks for one page of a list, newest first.

@@ -5,9 +5,10 @@
 #                             pocketsphinx, which it can do without
 #   scripts/setup.sh test     and what the tests need: Node.js with npm, a C compiler (for -race), curl, jq,
 #                             two S3 servers, built into the cache folder (the first time that
-#                             takes about 7 minutes on two cores), the Firebase emulator, Whisper, and
-#                             speech to hear, which only Debian and Ubuntu have
+#                             takes about 7 minutes on two cores), the Firebase emulator, Neo4j,
+#                             Whisper, and speech to hear, which only Debian and Ubuntu have
 #   scripts/setup.sh whisper  Whisper with the model tiny.en, into the cache folder
+#   scripts/setup.sh neo4j    Neo4j's community server, the same, and the JDK that it needs
 #   scripts/setup.sh lint     staticcheck, the same
 #   scripts/setup.sh vuln     govulncheck, the same
 #   scripts/setup.sh sbom     cyclonedx-gomod, the same
@@ -23,6 +24,8 @@ readonly versitygw_version=v1.8.0
 readonly minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
 readonly firebase_version=15.34.2
 readonly whisper_version=1.2.1 # of faster-whisper; raise it with scripts/whisper-requirements.txt
+readonly neo4j_version=5.26.31         # of the last line that runs on Java 17, supported until 2028
+readonly maven_dependency_version=3.8.1
 readonly tools="${XDG_CACHE_HOME:-$HOME/.cache}/reprise/bin"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -40,12 +43,18 @@ have_postgres() {
 	return 1
 }
 
+have_java() { have javac && have java && java -version 2>&1 | grep -qE '^openjdk version "(17|21)|^java version "(17|21)'; }
+
 # missing PURPOSE prints the programs that are not there, a line each.
 missing() {
 	if [[ $1 == test || $1 == whisper ]]; then
 		have python3 && python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || echo python
 	fi
-	[[ $1 == whisper ]] && return
+	if [[ $1 == test || $1 == neo4j ]]; then
+		have_java || echo java
+		[[ -d ${tools%/*}/neo4j-$neo4j_version ]] || have mvn || echo maven
+	fi
+	[[ $1 == whisper || $1 == neo4j ]] && return
 	have ffmpeg && have ffprobe || echo ffmpeg
 	have_postgres || echo postgresql
 	if [[ $1 == test ]]; then
@@ -75,9 +84,10 @@ install_apt() {
 		node) packages+=(nodejs npm) ;;
 		cc) packages+=(gcc libc6-dev) ;;
 		python) packages+=(python3 python3-venv) ;;
+		java) packages+=(default-jdk-headless) ;;
 		pocketsphinx) packages+=(pocketsphinx pocketsphinx-en-us) ;;
 		prompts) packages+=(asterisk-core-sounds-en-g722) ;;
-		curl | jq) packages+=("$want") ;;
+		curl | jq | maven) packages+=("$want") ;;
 		esac
 	done
 	if [[ $EUID -ne 0 ]] && ! have sudo; then
@@ -115,6 +125,10 @@ install_brew() {
 			say "there is no C compiler; run: xcode-select --install"
 			exit 1
 			;;
+		java)
+			say "there is no JDK of version 17 or 21; run: brew install openjdk@21 && brew link --force openjdk@21"
+			exit 1
+			;;
 		pocketsphinx | prompts)
 			say "the tests need $want, which Homebrew does not have: run them on Debian or Ubuntu"
 			exit 1
@@ -140,6 +154,8 @@ install_packages() {
 			postgresql) say "  PostgreSQL's server, version 14 or newer (or name the folder of its programs in REPRISE_POSTGRES_BIN)" ;;
 			node) say "  Node.js 18 or newer with npm" ;;
 			cc) say "  a C compiler (cc)" ;;
+			java) say "  a JDK of version 17 or 21 (java, javac)" ;;
+			maven) say "  Maven 3.8 or newer (mvn)" ;;
 			python) say "  Python 3.11 or newer, with venv and ensurepip" ;;
 			pocketsphinx) say "  pocketsphinx 0.8 (pocketsphinx_continuous) with its model en-us" ;;
 			prompts) say "  the speech of Debian's asterisk-core-sounds-en-g722, in /usr/share/asterisk/sounds/en_US_f_Allison" ;;
@@ -220,6 +236,40 @@ install_whisper() (
 	[[ $(readlink "$folder") == "whisper-$whisper_version" ]] || ln -sfn "whisper-$whisper_version" "$folder"
 )
 
+# install_neo4j puts the libraries of Neo4j's community server into the cache folder, as
+# neo4j-VERSION, and has the link neo4j point to it. They are there as a whole or not at
+# all. Beside them is our program that starts them.
+install_neo4j() (
+	pom=$(cd "$(dirname "$0")" && pwd)/neo4j-pom.xml
+	program=${pom%/*/*}/internal/neo4jserver/Server.java
+	folder=${tools%/*}/neo4j
+	if [[ ! -d $folder-$neo4j_version ]]; then
+		say "installing Neo4j $neo4j_version into ${tools%/*}"
+		mkdir -p "${tools%/*}"
+		tmp=$(mktemp -d "${tools%/*}/tmp.XXXXXX")
+		trap 'rm -rf "$tmp"' EXIT
+		# Some 200 files in a burst, which the registry may refuse (429): what has come stays for
+		# the next try.
+		for pause in 5 15 30 60 0; do
+			mvn --batch-mode --strict-checksums --file "$pom" "-Dneo4j.version=$neo4j_version" "-Dmaven.repo.local=$tmp/repository" \
+				"org.apache.maven.plugins:maven-dependency-plugin:$maven_dependency_version:copy-dependencies" \
+				-DincludeScope=runtime "-DoutputDirectory=$tmp/neo4j" >"$tmp/log" 2>&1 && break
+			if [[ $pause == 0 ]]; then
+				grep -F '[ERROR]' "$tmp/log" | tail -n 20 >&2
+				say "Neo4j can't be installed"
+				exit 1
+			fi
+			sleep "$pause"
+		done
+		mv "$tmp/neo4j" "$folder-$neo4j_version"
+	fi
+	if ! cmp -s "$program" "$folder-$neo4j_version/Server.java"; then
+		javac -cp "$folder-$neo4j_version/*" -d "$folder-$neo4j_version" "$program"
+		cp "$program" "$folder-$neo4j_version/"
+	fi
+	[[ $(readlink "$folder") == "neo4j-$neo4j_version" ]] || ln -sfn "neo4j-$neo4j_version" "$folder"
+)
+
 # install_missing PURPOSE installs the packages that are not there.
 install_missing() {
 	local wanted=() want still
@@ -247,10 +297,12 @@ run | test)
 	if [[ $1 == run ]] && have apt-get && ! have pocketsphinx_continuous; then
 		(install_apt pocketsphinx) || say "going on without: recordings will not be transcribed on this machine"
 	fi
-	if [[ $1 == test ]]; then # npm and Python are there by now
+	if [[ $1 == test ]]; then # npm, Python and Maven are there by now
 		install_firebase &
 		builds+=($!)
 		install_whisper &
+		builds+=($!)
+		install_neo4j &
 		builds+=($!)
 	fi
 	for build in ${builds[@]+"${builds[@]}"}; do wait "$build"; done
@@ -259,11 +311,15 @@ whisper)
 	install_missing whisper
 	install_whisper
 	;;
+neo4j)
+	install_missing neo4j
+	install_neo4j
+	;;
 lint) install_go staticcheck "$staticcheck_version" honnef.co/go/tools/cmd/staticcheck ;;
 vuln) install_go govulncheck "$govulncheck_version" golang.org/x/vuln/cmd/govulncheck ;;
 sbom) install_go cyclonedx-gomod "$cyclonedx_version" github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod ;;
 *)
-	say "usage: scripts/setup.sh run|test|whisper|lint|vuln|sbom"
+	say "usage: scripts/setup.sh run|test|whisper|neo4j|lint|vuln|sbom"
 	exit 2
 	;;
 esac

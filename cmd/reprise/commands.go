@@ -34,10 +34,11 @@ func (helpFlag) BeforeReset(ctx *kong.Context) error {
 type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Run the server."`
 	Dev     devCommand     `cmd:"" help:"Run everything on this machine: a database of its own, disk storage, development tokens."`
-	Migrate migrateCommand `cmd:"" help:"Bring the database's schema up to this version."`
+	Migrate migrateCommand `cmd:"" help:"Bring the schemas of the database and the graph up to this version."`
 	Token   tokenCommand   `cmd:"" help:"Print a development token."`
 	User    userCommand    `cmd:"" help:"List users, and shut them out or let them in again."`
 	Upload  uploadCommand  `cmd:"" help:"Upload recordings; what is interrupted resumes."`
+	Graph   graphCommand   `cmd:"" help:"Rebuild the graph from the database, or compare them."`
 	Fsck    fsckCommand    `cmd:"" help:"Compare the database with the storage, and repair what differs."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 
@@ -110,6 +111,7 @@ type devCommand struct {
 	config.Quotas     `group:"Limits of clients and users:"`
 	config.Processing `group:"Processing:"`
 	config.Insights   `group:"Transcripts and analyses:"`
+	config.Graph      `group:"Graph:"`
 	LogLevel          string `group:"Log:" setting:"REPRISE_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"The least level that is logged: debug, info, warn or error."`
 	LogFormat         string `group:"Log:" setting:"REPRISE_LOG_FORMAT" default:"text" placeholder:"FORMAT" help:"Format of the log: json, or text for people."`
 }
@@ -129,7 +131,7 @@ Exit codes: 0 it was told to stop; 1 the flags or settings make no sense; 2 it f
 // Run implements the command.
 func (c *devCommand) Run(ctx context.Context, p *program, sources *config.Sources) error {
 	cfg := config.Config{
-		Server: c.Server, Limits: c.Limits, Quotas: c.Quotas, Processing: c.Processing, Insights: c.Insights,
+		Server: c.Server, Limits: c.Limits, Quotas: c.Quotas, Processing: c.Processing, Insights: c.Insights, Graph: c.Graph,
 		Identity: config.Identity{Auth: "dev"},
 		Log:      config.Log{LogLevel: c.LogLevel, LogFormat: c.LogFormat},
 	}
@@ -145,6 +147,7 @@ func (c *devCommand) Run(ctx context.Context, p *program, sources *config.Source
 type migrateCommand struct {
 	configFile
 	config.Database `group:"Database:"`
+	config.Graph    `group:"Graph:"`
 	config.Log      `group:"Log:"`
 }
 
@@ -159,7 +162,7 @@ Exit codes: 0 the schema is up to date; 1 the configuration makes no sense; 2 it
 
 // Run implements the command.
 func (c *migrateCommand) Run(ctx context.Context, p *program, sources *config.Sources) error {
-	cfg := config.Config{Database: c.Database, Log: c.Log}
+	cfg := config.Config{Database: c.Database, Graph: c.Graph, Log: c.Log}
 	if err := sources.Check(cfg.CheckMigrate); err != nil {
 		return err
 	}

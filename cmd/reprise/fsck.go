@@ -21,7 +21,7 @@ type exitError struct {
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
-// exitProblems is the exit code of "reprise fsck" that has found problems; what keeps
+// exitProblems is the exit code of a comparison that has found problems; what keeps
 // it from looking is exitFailed, whatever that is.
 const exitProblems = 1
 

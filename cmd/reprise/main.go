@@ -22,8 +22,8 @@ import (
 	"reprise/processing/sandbox"
 )
 
-// The exit codes of every command. "reprise upload" has more, and "reprise fsck" its
-// own: see their help.
+// The exit codes of every command. "reprise upload" has more, and "reprise fsck" and
+// "reprise graph verify" have their own: see their help.
 const (
 	exitDone        = 0
 	exitUsage       = 1 // flags, environment or file make no sense
@@ -36,6 +36,7 @@ func main() {
 	p := &program{
 		environ: os.Environ(), stdout: os.Stdout, stderr: os.Stderr,
 		serve: app.Serve, dev: app.Dev, migrate: app.Migrate, token: app.Token, upload: client.Upload, fsck: app.Fsck,
+		rebuildGraph: app.RebuildGraph, verifyGraph: app.VerifyGraph, retryGraph: app.RetryGraph,
 		listUsers: app.ListUsers, showUser: app.ShowUser, disableUser: app.SetUserDisabled,
 	}
 	os.Exit(p.run(untilSignal(), os.Args[1:]))
@@ -62,6 +63,10 @@ type program struct {
 	token   tokenFunc
 	upload  uploadFunc
 	fsck    fsckFunc
+
+	rebuildGraph rebuildGraphFunc
+	verifyGraph  verifyGraphFunc
+	retryGraph   retryGraphFunc
 
 	listUsers   listUsersFunc
 	showUser    showUserFunc
@@ -113,7 +118,7 @@ func (p *program) report(ctx context.Context, err error) int {
 			command = selected.FullPath()
 		}
 		fmt.Fprintf(p.stderr, "reprise: %v; see %s --help\n", err, command)
-		if command == "reprise fsck" { // where 1 is an answer
+		if command == "reprise fsck" || command == "reprise graph verify" { // where 1 is an answer
 			return exitFailed
 		}
 		return exitUsage

@@ -42,7 +42,9 @@ type calls struct {
 	token   *app.TokenOptions
 	upload  *client.Options
 	fsck    *app.FsckOptions
-	found   int // by fsck
+	found   int // by fsck, or graph verify
+	graph   *app.GraphOptions
+	flagged bool // --repair, or --restart
 	log     *slog.Logger
 
 	users    *app.UserOptions
@@ -66,6 +68,15 @@ func reprise(ctx context.Context, c *calls, environ []string, args ...string) (c
 		token:  func(o app.TokenOptions) (string, error) { c.token = &o; return "a.b.c", c.err },
 		upload: func(_ context.Context, o client.Options) error { c.upload = &o; return c.err },
 		fsck:   func(_ context.Context, o app.FsckOptions) (int, error) { c.fsck = &o; return c.found, c.err },
+		rebuildGraph: func(_ context.Context, o app.GraphOptions, restart bool) error {
+			c.graph, c.flagged = &o, restart
+			return c.err
+		},
+		verifyGraph: func(_ context.Context, o app.GraphOptions, repair bool) (int, error) {
+			c.graph, c.flagged = &o, repair
+			return c.found, c.err
+		},
+		retryGraph: func(_ context.Context, o app.GraphOptions) error { c.graph = &o; return c.err },
 		listUsers: func(_ context.Context, o app.UserOptions, find string, before uuid.UUID) error {
 			c.users, c.find, c.before = &o, find, before
 			return c.err
@@ -90,7 +101,7 @@ func serveEnviron(more ...string) []string {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, command := range []string{"", "serve", "dev", "migrate", "token", "user", "user list", "user disable", "upload", "fsck", "version"} {
+	for _, command := range []string{"", "serve", "dev", "migrate", "token", "user", "user list", "user disable", "upload", "fsck", "graph", "graph rebuild", "graph verify", "graph retry", "version"} {
 		t.Run(command, func(t *testing.T) {
 			t.Parallel()
 			code, got, stderr := reprise(t.Context(), &calls{}, nil, strings.Fields(command+" --help")...)

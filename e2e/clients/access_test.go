@@ -9,8 +9,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 )
 
 // operation is a documented method of a path, with ids still to be filled in.
@@ -49,7 +52,7 @@ func (u user) operations() []operation {
 func (u user) perform(o operation, recordingID, uploadID string) answer {
 	u.t.Helper()
 	id := recordingID
-	if strings.HasPrefix(o.path, "/files/") {
+	if strings.HasPrefix(o.path, "/files/") || strings.HasPrefix(o.path, "/v1/entities/") {
 		id = uploadID
 	}
 	if strings.HasPrefix(o.path, "/v1/admin/") && u.id != "" {
@@ -70,13 +73,28 @@ func (u user) perform(o operation, recordingID, uploadID string) answer {
 		path += "?q=speech"
 	case "PATCH /v1/recordings/{id}/transcript":
 		return u.do(o.method, path, []byte(`{"version":1,"startMs":0,"endMs":1,"text":"Mine"}`), "Content-Type", "application/json")
-	case "PATCH /v1/recordings/{id}":
+	case "PATCH /v1/recordings/{id}", "PATCH /v1/stories/{id}", "POST /v1/stories":
 		return u.do(o.method, path, []byte(`{"title":"Mine"}`), "Content-Type", "application/json")
+	case "PATCH /v1/entities/{id}":
+		return u.do(o.method, path, []byte(`{"name":"Mine"}`), "Content-Type", "application/json")
+	case "POST /v1/entities/{id}/merge", "POST /v1/entities/{id}/split":
+		return u.do(o.method, path, fmt.Appendf(nil, `{"entityId":%q}`, partner(uploadID)), "Content-Type", "application/json")
+	}
+	switch o.path { // of any method
+	case "/v1/graph/path":
+		path += "?from=" + recordingID + "&to=" + uploadID
+	case "/v1/graph/neighborhood":
+		path += "?depth=2&of=" + recordingID
 	}
 	return u.do(o.method, path, nil, "Tus-Resumable", "1.0.0")
 }
 
-// owned gives somebody a recording that is ready, and an unfinished upload.
+// partner is the id of somebody who may be merged into the person of this one.
+func partner(id string) string { return uuid.NewSHA1(uuid.Nil, []byte(id)).String() }
+
+// owned gives somebody a recording that is ready, and an unfinished upload; a story of the
+// recording's id, which clients choose; and two people, one of the upload's id, whom the
+// recording mentions. The graph knows them, if there is one.
 func (u user) owned() (recordingID, uploadID string) {
 	u.t.Helper()
 	recordingID, _ = u.upload(makeFLAC(u.t), map[string]string{"title": "Theirs"})
@@ -84,13 +102,58 @@ func (u user) owned() (recordingID, uploadID string) {
 		u.t.Fatalf("recording is %s (%s)", r.State, r.Reason)
 	}
 	url, _ := u.create(1000, nil)
-	return recordingID, url[strings.LastIndex(url, "/")+1:]
+	uploadID = url[strings.LastIndex(url, "/")+1:]
+	for _, change := range [][2]string{{"/v1/recordings/", `{"storyId":"` + recordingID + `"}`}, {"/v1/stories/", `{"title":"Theirs"}`}} {
+		if got := u.do(http.MethodPatch, change[0]+recordingID, []byte(change[1]), "Content-Type", "application/json"); got.status != http.StatusOK {
+			u.t.Fatal(got)
+		}
+	}
+	ctx := u.t.Context()
+	db, err := pgx.Connect(ctx, u.s.database)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	defer db.Close(context.WithoutCancel(ctx))
+	for _, statement := range []string{`
+		INSERT INTO entities (id, owner_id, kind, key, name, renamed, created_at)
+		SELECT n.id, r.owner_id, 'person', n.id::text, 'Theirs', true, now() FROM recordings r, unnest(ARRAY[$2, $3]::uuid[]) AS n(id) WHERE r.id = $1::uuid`, `
+		INSERT INTO mentions (recording_id, entity_id, count, at_ms) SELECT $1::uuid, $2::uuid, 1, '{0}' WHERE $3 <> ''`, `
+		WITH touched AS (
+			INSERT INTO graph_versions (kind, id, owner_id, version)
+			SELECT n.kind, n.id, r.owner_id, nextval('graph_version') FROM recordings r, (VALUES ('entity', $2::uuid), ('recording', $1::uuid)) AS n(kind, id)
+			WHERE r.id = $1::uuid AND $3 <> '' ON CONFLICT (kind, id) DO UPDATE SET version = nextval('graph_version') RETURNING kind, id, version
+		)
+		INSERT INTO graph_outbox (kind, id, version, at, not_before) SELECT kind, id, version, now(), now() FROM touched`,
+	} {
+		if _, err := db.Exec(ctx, statement, recordingID, uploadID, partner(uploadID)); err != nil {
+			u.t.Fatal(err)
+		}
+	}
+	if u.s.graph {
+		u.awaitGraph(recordingID, uploadID)
+	}
+	return recordingID, uploadID
+}
+
+// awaitGraph waits until the graph knows that a recording mentions somebody.
+func (u user) awaitGraph(recordingID, uploadID string) {
+	u.t.Helper()
+	path := operation{method: http.MethodGet, path: "/v1/graph/path"}
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		got := u.perform(path, recordingID, uploadID)
+		if strings.Contains(string(got.body), `"mentions"`) {
+			return
+		}
+		if time.Now().After(deadline) {
+			u.t.Fatalf("the graph does not know it: %v", got)
+		}
+	}
 }
 
 // Every documented operation exists and answers its owner as documented.
 func TestDocumentedOperationsAreRouted(t *testing.T) {
 	t.Parallel()
-	s := newServer(t)
+	s := newServer(t, onGraph(t))
 	u := s.administrator(t, "alice")
 	recordingID, uploadID := u.owned()
 	for _, o := range u.operations() {

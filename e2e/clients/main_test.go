@@ -8,7 +8,7 @@
 // in here knows more of Reprise than its public contract: answers are read into
 // types of the tests' own. Only the ownership walk also looks at what the server did.
 //
-// It needs ffmpeg, the Firebase emulator, Node.js and the packages of e2e/package.json ("make test"
+// It needs ffmpeg, the Firebase emulator, Neo4j, Node.js and the packages of e2e/package.json ("make test"
 // installs them). REPRISE_SOAK=1 repeats what is random many times over.
 package clients
 
@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"reprise/internal/firebasetest"
+	"reprise/internal/neo4jtest"
 	"reprise/internal/pgtest"
 	"reprise/internal/s3test"
 	"reprise/processing/sandbox"
@@ -28,7 +29,7 @@ import (
 // still commit.
 func TestMain(m *testing.M) {
 	sandbox.Main()
-	pgtest.Main(firebasetest.With(s3test.With(m)), goleak.IgnoreAnyFunction("github.com/tus/tusd/v2/pkg/handler.newDelayedContext.func1"))
+	pgtest.Main(neo4jtest.With(firebasetest.With(s3test.With(m))), goleak.IgnoreAnyFunction("github.com/tus/tusd/v2/pkg/handler.newDelayedContext.func1"))
 }
 
 // rounds is how often something random is repeated.

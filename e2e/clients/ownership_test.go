@@ -46,7 +46,7 @@ func (w *walk) stops() map[string]stop {
 		"DELETE /files/{id}":  {named: plain},
 
 		"GET /v1/me":                         {own: plain},
-		"GET /v1/recordings":                 {own: []string{"", cursor("/v1/recordings")}},
+		"GET /v1/recordings":                 {own: []string{"", cursor("/v1/recordings"), "?storyId=" + w.recordingID}},
 		"GET /v1/uploads":                    {own: []string{"", cursor("/v1/uploads")}},
 		"GET /v1/recordings/{id}":            {named: plain},
 		"PATCH /v1/recordings/{id}":          {named: plain},
@@ -67,6 +67,22 @@ func (w *walk) stops() map[string]stop {
 		"GET /v1/recordings/{id}/transcript.txt":         {named: plain},
 		"GET /v1/recordings/{id}/transcript/corrections": {named: plain},
 		"GET /v1/search": {own: []string{"?q=theirs", "?q=thei*&limit=1", "?q=theris", "?q=theirs&from=2000-01-01T00:00:00Z"}},
+
+		"GET /v1/stories":              {own: []string{"", cursor("/v1/stories")}},
+		"POST /v1/stories":             {own: plain},
+		"GET /v1/stories/{id}":         {named: plain},
+		"PATCH /v1/stories/{id}":       {named: plain},
+		"DELETE /v1/stories/{id}":      {named: plain},
+		"PATCH /v1/entities/{id}":      {named: plain},
+		"POST /v1/entities/{id}/merge": {named: plain},
+		"POST /v1/entities/{id}/split": {named: plain},
+
+		"GET /v1/recordings/{id}/related": {named: []string{"", "?limit=1"}},
+		"GET /v1/entities":                {own: []string{"", "?q=thei", "?kind=person&limit=1"}},
+		"GET /v1/entities/{id}":           {named: []string{"", "?limit=1"}},
+		"GET /v1/graph/path":              {named: plain},
+		"GET /v1/graph/neighborhood":      {named: plain},
+		"GET /v1/timeline":                {own: []string{"", "?storyId=" + w.recordingID, "?entityId=" + w.uploadID}},
 
 		"POST /v1/events/ticket": {own: plain},
 

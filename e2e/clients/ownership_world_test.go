@@ -40,7 +40,7 @@ func newWalk(t *testing.T) *walk {
 	t.Helper()
 	w := &walk{t: t, tracer: &statements{byRequest: map[string][]string{}}, storage: s3test.Servers(t)[0], clientID: "alices-own-name"}
 	w.bucket, w.proxy = w.storage.Bucket(t), w.storage.Proxy(t)
-	w.s = newTracedServer(t, w.tracer, onS3(w.proxy.URL(w.bucket), "direct"))
+	w.s = newTracedServer(t, w.tracer, onS3(w.proxy.URL(w.bucket), "direct"), onGraph(t))
 	w.alice, w.bob = w.s.user(t, "alice"), w.s.user(t, "bob")
 	w.bob.create(1000, map[string]string{"title": "Bob's"}) // older than anything of alice's
 	w.recordingID, w.uploadID = w.alice.owned()
@@ -135,7 +135,7 @@ func (w *walk) rows() map[string][]string {
 			found[table] = rows
 		}
 	}
-	for _, table := range []string{"users", "uploads", "recordings", "events", "artifacts", "river_job"} {
+	for _, table := range []string{"users", "uploads", "recordings", "events", "artifacts", "river_job", "stories", "entities"} {
 		if len(found[table]) == 0 {
 			w.t.Errorf("alice has nothing in the table %s", table)
 		}

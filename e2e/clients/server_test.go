@@ -20,6 +20,8 @@ import (
 	"reprise/app"
 	"reprise/auth"
 	"reprise/config"
+	"reprise/graphsync"
+	"reprise/internal/neo4jtest"
 	"reprise/internal/pgtest"
 	"reprise/recording"
 )
@@ -38,6 +40,7 @@ type server struct {
 	key   []byte
 	log   *logText
 
+	graph    bool     // it has one
 	database string   // its URL
 	routes   []string // the patterns of the public listener
 }
@@ -59,6 +62,7 @@ func newTracedServer(t *testing.T, tracer pgx.QueryTracer, change ...func(*confi
 		CheckRedirect: func(r *http.Request, _ []*http.Request) error { r.Header.Del("Authorization"); return nil },
 	}}
 	cfg := s.config(t, change...)
+	s.graph = cfg.Neo4jURL != ""
 	ctx, stop := context.WithCancel(context.Background())
 	started, ended := make(chan app.Addresses, 1), make(chan error, 1)
 	go func() {
@@ -104,6 +108,23 @@ func (s *server) config(t *testing.T, change ...func(*config.Config)) config.Con
 		t.Fatal(err)
 	}
 	return cfg
+}
+
+// onGraph has a server use the graph that all tests share, with users of its own.
+func onGraph(t *testing.T) func(*config.Config) {
+	t.Helper()
+	at := neo4jtest.Shared(t)
+	graph, err := graphsync.Open(graphsync.Options{URL: at.URL, User: at.User, Password: at.Password})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(graph.Migrate(t.Context(), slog.New(slog.DiscardHandler)), graph.Close(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	return func(c *config.Config) {
+		c.Neo4jURL, c.Neo4jUser, c.Neo4jPassword = at.URL, at.User, config.Secret(at.Password)
+		c.GraphTimeout = patience // a Neo4j that was asked nothing yet, on a busy machine, takes long
+	}
 }
 
 // failToServe starts a server that is expected to end with an error.

@@ -13,15 +13,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"sync"
-	"syscall"
 	"time"
+
+	"reprise/internal/child"
 )
 
 // What a client needs besides an endpoint.
@@ -32,9 +31,7 @@ const (
 )
 
 const (
-	startTime    = 60 * time.Second
-	stopTime     = 10 * time.Second
-	pollInterval = 20 * time.Millisecond
+	startTime = 60 * time.Second
 	// A port that was free a moment ago may be taken by somebody else.
 	startTries = 5
 )
@@ -138,12 +135,11 @@ type process struct {
 	program program
 	dir     string
 	address string
-	cmd     *exec.Cmd
-	done    chan struct{} // closed when it has ended
+	child   *child.Process // nil if it was never started
 }
 
 func (p *process) start(ctx context.Context) error {
-	path, err := find(p.program.name)
+	path, err := child.Cached("bin", p.program.name)
 	if err != nil {
 		return err
 	}
@@ -151,7 +147,7 @@ func (p *process) start(ctx context.Context) error {
 		if err = p.launch(path); err != nil {
 			break
 		}
-		if err = p.awaitReady(ctx); err == nil {
+		if err = p.child.Await(ctx, p.isReady); err == nil {
 			return nil
 		}
 		p.stop()
@@ -159,112 +155,41 @@ func (p *process) start(ctx context.Context) error {
 			break
 		}
 	}
-	log, _ := os.ReadFile(p.logPath())
-	return fmt.Errorf("start %s: %w; its log: %s", p.program.name, err, log)
+	return fmt.Errorf("start %s: %w", p.program.name, err)
 }
-
-// find returns the path of a program in the cache folder of scripts/setup.sh.
-func find(name string) (string, error) {
-	cache := os.Getenv("XDG_CACHE_HOME")
-	if cache == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return "", err
-		}
-		cache = filepath.Join(home, ".cache")
-	}
-	path := filepath.Join(cache, "reprise", "bin", name)
-	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("%s is missing (%w); run: scripts/setup.sh test", name, err)
-	}
-	return path, nil
-}
-
-func (p *process) logPath() string { return filepath.Join(p.dir, "log") }
 
 func (p *process) launch(path string) error {
-	var err error
-	if p.address, err = freeAddress(); err != nil {
+	addresses, err := child.FreeAddresses(1)
+	if err != nil {
 		return err
 	}
+	p.address = addresses[0]
 	args, env, err := p.program.command(p.dir, p.address)
 	if err != nil {
 		return err
 	}
-	log, err := os.Create(p.logPath())
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	p.cmd = exec.Command(path, args...)
-	p.cmd.Env = append(os.Environ(), env...)
-	p.cmd.Stdout, p.cmd.Stderr = log, log
-	// Ctrl-C is for the parent, which stops the servers when nobody needs them.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	dieWithParent(p.cmd.SysProcAttr)
-	p.done = make(chan struct{})
-	started := make(chan error, 1)
-	go func() {
-		// The parent-death signal is bound to the thread that made the child, not to
-		// the process (prctl(2), PR_SET_PDEATHSIG): keep this one for as long.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(p.done)
-		err := p.cmd.Start()
-		started <- err
-		if err == nil {
-			_ = p.cmd.Wait()
-		}
-	}()
-	return <-started
+	cmd := exec.Command(path, args...)
+	cmd.Env = append(os.Environ(), env...)
+	p.child, err = child.Start(cmd, filepath.Join(p.dir, "log"))
+	return err
 }
 
-// freeAddress returns a loopback address that nobody listens on.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func (p *process) isReady(ctx context.Context) (bool, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.address+p.program.health, nil)
 	if err != nil {
-		return "", err
+		return false, err
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
-}
-
-func (p *process) awaitReady(ctx context.Context) error {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-p.done:
-			return errors.New("it has ended")
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.address+p.program.health, nil)
-		if err != nil {
-			return err
-		}
-		res, err := client.Do(req)
-		if err != nil {
-			continue
-		}
-		res.Body.Close()
-		if res.StatusCode == http.StatusOK {
-			return nil
-		}
+	res, err := client.Do(req)
+	if err != nil {
+		return false, nil // not yet
 	}
+	res.Body.Close()
+	return res.StatusCode == http.StatusOK, nil
 }
 
 func (p *process) stop() {
-	if p.cmd == nil || p.cmd.Process == nil {
-		return
-	}
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // an error means that it has ended
-	select {
-	case <-p.done:
-	case <-time.After(stopTime):
-		_ = p.cmd.Process.Kill()
-		<-p.done
+	if p.child != nil {
+		p.child.Stop()
 	}
 }

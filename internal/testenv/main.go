@@ -1,10 +1,11 @@
-// Command testenv runs a command, such as go test, with a PostgreSQL server and S3
-// servers that all its processes share, and stops the servers afterwards:
+// Command testenv runs a command, such as go test, with a PostgreSQL server, S3
+// servers and a Neo4j server that all its processes share, and stops the servers
+// afterwards:
 //
 //	go run ./internal/testenv -- go test ./...
 //
-// It only saves each test binary servers of its own: see packages pgtest and
-// s3test. The S3 servers are started when the first test asks for them. With
+// It only saves each test binary servers of its own: see packages pgtest, s3test and
+// neo4jtest. All but PostgreSQL are started when the first test asks for them. With
 // -durable PostgreSQL keeps what it commits through a crash of the machine, as a
 // real one does, for measurements. The exit code is the command's. Signals are
 // passed on.
@@ -16,12 +17,13 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
 	"time"
 
+	"reprise/internal/child"
+	"reprise/internal/s3server"
 	"reprise/pgcluster"
 )
 
@@ -78,52 +80,29 @@ func run(args []string, durable bool) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, stop(cluster)) }()
-	objects, err := listenForS3(tmp)
+	objects, err := offer(func() (any, func(), error) { return startS3(filepath.Join(tmp, "s3")) })
 	if err != nil {
 		return 1, err
 	}
 	defer objects.stop()
-	env := append(objects.environment(), "REPRISE_TEST_POSTGRES_URL="+cluster.URL("postgres"))
-	return command(args, env, signals)
+	graph, err := offer(func() (any, func(), error) { return startNeo4j(filepath.Join(tmp, "neo4j"), durable) })
+	if err != nil {
+		return 1, err
+	}
+	defer graph.stop()
+	env := []string{
+		"REPRISE_TEST_POSTGRES_URL=" + cluster.URL("postgres"),
+		"REPRISE_TEST_S3_URL=" + objects.url,
+		"REPRISE_TEST_NEO4J_URL=" + graph.url,
+	}
+	for name, value := range s3server.Environment() {
+		env = append(env, name+"="+value)
+	}
+	return child.Foreground(args, env, signals)
 }
 
 func stop(cluster *pgcluster.Cluster) error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	return cluster.Stop(ctx)
-}
-
-// command runs args with env besides the environment of this process.
-func command(args, env []string, signals <-chan os.Signal) (int, error) {
-	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), env...)
-	// A group of its own: signals reach all of it, and each only once.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		return 1, err
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	for {
-		select {
-		case sig := <-signals:
-			_ = syscall.Kill(-cmd.Process.Pid, sig.(syscall.Signal)) // an error means that it has ended
-		case err := <-ended:
-			return exitCode(cmd.ProcessState, err)
-		}
-	}
-}
-
-// exitCode is that of the shell: 128 and the signal's number for a command that a
-// signal ended.
-func exitCode(state *os.ProcessState, err error) (int, error) {
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		return 1, err
-	}
-	if status := state.Sys().(syscall.WaitStatus); status.Signaled() {
-		return 128 + int(status.Signal()), nil
-	}
-	return state.ExitCode(), nil
 }

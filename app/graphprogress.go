@@ -1,0 +1,68 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"reprise/graphsync"
+)
+
+const (
+	progressBar    = 30
+	progressLines  = 5 * time.Second // between lines where there is no terminal
+	progressRedraw = 100 * time.Millisecond
+)
+
+// graphProgress tells how far a rebuild is: with a bar on a terminal, in lines elsewhere.
+type graphProgress struct {
+	w     io.Writer
+	bar   bool
+	every time.Duration
+	told  time.Time
+	began bool
+}
+
+func newGraphProgress(w io.Writer) *graphProgress {
+	p := &graphProgress{w: w, every: progressLines}
+	if f, ok := w.(*os.File); ok && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd())) {
+		p.bar, p.every = true, progressRedraw
+	}
+	return p
+}
+
+func (p *graphProgress) tell(at graphsync.Progress) {
+	if !p.began && at.Resumed {
+		fmt.Fprintln(p.w, "going on with the rebuild that was interrupted; --restart begins anew")
+	}
+	p.began = true
+	done := at.Kind == ""
+	if !done && time.Since(p.told) < p.every {
+		return
+	}
+	p.told = time.Now()
+	rate := float64(at.Written) / max(at.Took.Seconds(), 0.001)
+	text := fmt.Sprintf("%d of %d rows, %.0f a second", at.Written, at.Total, rate)
+	if !done {
+		text += ", at kind " + string(at.Kind)
+	}
+	if !p.bar {
+		fmt.Fprintln(p.w, text)
+	} else {
+		filled := progressBar
+		if at.Total > 0 {
+			filled = int(progressBar * min(at.Written, at.Total) / at.Total)
+		}
+		fmt.Fprintf(p.w, "\r\x1b[K[%s%s] %s", strings.Repeat("#", filled), strings.Repeat(".", progressBar-filled), text)
+		if done {
+			fmt.Fprintln(p.w)
+		}
+	}
+	if done {
+		fmt.Fprintln(p.w, "comparing both sides")
+	}
+}

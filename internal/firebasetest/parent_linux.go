@@ -1,6 +1,0 @@
-package firebasetest
-
-import "syscall"
-
-// dieWithParent has the kernel end the child when its parent dies.
-func dieWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }

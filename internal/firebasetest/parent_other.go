@@ -1,8 +1,0 @@
-//go:build unix && !linux
-
-package firebasetest
-
-import "syscall"
-
-// dieWithParent does nothing: only Linux can tell a child.
-func dieWithParent(*syscall.SysProcAttr) {}
