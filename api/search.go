@@ -18,7 +18,7 @@ type searchInput struct {
 	StoryID string    `query:"storyId" format:"uuid" doc:"Only recordings of this story."`
 	From    time.Time `query:"from" doc:"Only what was recorded, or else uploaded, then or later."`
 	Before  time.Time `query:"before" doc:"Only what was recorded, or else uploaded, before then."`
-	Topic   string    `query:"topic" maxLength:"200" doc:"Only recordings about this topic; case and punctuation don't matter."`
+	Topic   string    `query:"topic" maxLength:"200" doc:"Only recordings about this topic, by any of its names if it was renamed or merged; case and punctuation don't matter."`
 	Entity  string    `query:"entity" maxLength:"200" doc:"Only recordings that name this person, place, organization or date; the same."`
 }
 
