@@ -178,6 +178,7 @@ func (r *run) pick(rng *rand.Rand) *model {
 // look compares every upload's row with the model.
 func (r *run) look() {
 	now := r.w.clock.now()
+	late := false
 	for _, id := range r.unknown() {
 		row := r.w.row(id)
 		u := r.created[row.Metadata["title"]]
@@ -186,6 +187,10 @@ func (r *run) look() {
 		}
 		u.id, u.recordingID = id, row.RecordingID
 		r.uploads = append(r.uploads, u)
+		late = late || row.Expired(now)
+	}
+	if late { // a creation that stood still until the upload had expired
+		eventually(r.w.janitor)
 	}
 	for _, u := range r.uploads {
 		if err := u.saw(r.w.row(u.id), now); err != nil {
