@@ -199,9 +199,16 @@ func (s *Store) readTail(ctx context.Context, id uuid.UUID, f folded) error {
 
 // readSegment reads a segment into memory that its fold has taken.
 func (s *Store) readSegment(ctx context.Context, name string, size int64) (p []byte, err error) {
-	for range readTries {
-		if p, err = s.readWhole(ctx, name, size); err == nil || !cutOff(ctx, err) {
+	for try := range readTries {
+		p, err = s.readWhole(ctx, name, size)
+		absent := errors.Is(meaning(err), storage.ErrNotFound)
+		if err == nil || !absent && !cutOff(ctx, err) {
 			break
+		}
+		if absent { // that it is lost will be for good, so it is asked again
+			if err := pause(ctx, delay(try+1, err)); err != nil {
+				return nil, failed("read a segment", err)
+			}
 		}
 	}
 	if errors.Is(meaning(err), storage.ErrNotFound) {

@@ -18,9 +18,9 @@ import (
 // that end in every way. REPRISE_SEED=n runs the one of that seed.
 func TestRandom(t *testing.T) {
 	t.Parallel()
-	seeds := []uint64{1, 2, 3, 4}
+	seeds := []uint64{1, 2}
 	if os.Getenv("REPRISE_SOAK") != "" {
-		for seed := uint64(5); seed <= 200; seed++ {
+		for seed := uint64(3); seed <= 200; seed++ {
 			seeds = append(seeds, seed)
 		}
 	}
