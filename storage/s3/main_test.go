@@ -2,7 +2,12 @@ package s3
 
 import (
 	"context"
+	"flag"
+	"fmt"
 	"log/slog"
+	"os"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -12,7 +17,15 @@ import (
 	"reprise/storage/storagetest"
 )
 
-func TestMain(m *testing.M) { s3test.Main(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// The tests wait for servers half of their time.
+	if err := flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	s3test.Main(m)
+}
 
 // onServers runs a test on each server.
 func onServers(t *testing.T, test func(t *testing.T, server *s3test.Server)) {
