@@ -64,14 +64,8 @@ func (a *API) listUploads(ctx context.Context, owner uuid.UUID, in *pageInput) (
 	if err != nil {
 		return nil, err
 	}
-	out := &uploadsOutput{Body: uploadsPageView{Items: make([]uploadView, 0, len(list))}}
-	for _, u := range list {
-		out.Body.Items = append(out.Body.Items, a.viewUpload(u))
-	}
-	if len(list) == page.Limit {
-		out.Body.NextCursor = encodeCursor(list[len(list)-1].ID)
-	}
-	return out, nil
+	items, next := viewPage(list, page, a.viewUpload, func(u recording.Upload) uuid.UUID { return u.ID })
+	return &uploadsOutput{Body: uploadsPageView{Items: items, NextCursor: next}}, nil
 }
 
 type eventsInput struct {

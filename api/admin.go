@@ -166,14 +166,8 @@ func (a *API) listUsers(ctx context.Context, by recording.AuditEntry, in *usersI
 	if err != nil {
 		return nil, err
 	}
-	out := &usersOutput{Body: usersPageView{Items: make([]adminUserView, 0, len(list))}}
-	for _, u := range list {
-		out.Body.Items = append(out.Body.Items, viewUser(u))
-	}
-	if len(list) == page.Limit {
-		out.Body.NextCursor = encodeCursor(list[len(list)-1].ID)
-	}
-	return out, nil
+	items, next := viewPage(list, page, viewUser, func(u recording.User) uuid.UUID { return u.ID })
+	return &usersOutput{Body: usersPageView{Items: items, NextCursor: next}}, nil
 }
 
 // auditedUser returns the user with this id, after by's looking at them has been
@@ -240,17 +234,15 @@ func (a *API) listUserRecordings(ctx context.Context, by recording.AuditEntry, i
 	if err != nil {
 		return nil, err
 	}
-	out := &recordingStatesOutput{Body: recordingStatesPageView{Items: make([]recordingStateView, 0, len(list))}}
-	for _, r := range list {
-		out.Body.Items = append(out.Body.Items, recordingStateView{
-			ID: r.ID, State: r.State, Reason: r.Reason, SizeBytes: r.SizeBytes,
-			CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), ReceivedAt: utc(r.ReceivedAt), ReadyAt: utc(r.ReadyAt),
-		})
+	items, next := viewPage(list, page, viewRecordingState, func(r recording.Recording) uuid.UUID { return r.ID })
+	return &recordingStatesOutput{Body: recordingStatesPageView{Items: items, NextCursor: next}}, nil
+}
+
+func viewRecordingState(r recording.Recording) recordingStateView {
+	return recordingStateView{
+		ID: r.ID, State: r.State, Reason: r.Reason, SizeBytes: r.SizeBytes,
+		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), ReceivedAt: utc(r.ReceivedAt), ReadyAt: utc(r.ReadyAt),
 	}
-	if len(list) == page.Limit {
-		out.Body.NextCursor = encodeCursor(list[len(list)-1].ID)
-	}
-	return out, nil
 }
 
 type changeReasonView struct {
@@ -328,18 +320,16 @@ func (a *API) listAudit(ctx context.Context, by recording.AuditEntry, in *pageIn
 	if err != nil {
 		return nil, err
 	}
-	out := &auditOutput{Body: auditPageView{Items: make([]auditView, 0, len(list))}}
-	for _, e := range list {
-		v := auditView{
-			ID: e.ID, At: e.At.UTC(), Role: e.Role, Action: e.Action, Target: e.Target, Reason: e.Reason, RequestID: e.RequestID,
-		}
-		if e.ActorID != uuid.Nil {
-			v.ActorID = &e.ActorID
-		}
-		out.Body.Items = append(out.Body.Items, v)
+	items, next := viewPage(list, page, viewAudit, func(e recording.AuditEntry) uuid.UUID { return e.ID })
+	return &auditOutput{Body: auditPageView{Items: items, NextCursor: next}}, nil
+}
+
+func viewAudit(e recording.AuditEntry) auditView {
+	v := auditView{
+		ID: e.ID, At: e.At.UTC(), Role: e.Role, Action: e.Action, Target: e.Target, Reason: e.Reason, RequestID: e.RequestID,
 	}
-	if len(list) == page.Limit {
-		out.Body.NextCursor = encodeCursor(list[len(list)-1].ID)
+	if e.ActorID != uuid.Nil {
+		v.ActorID = &e.ActorID
 	}
-	return out, nil
+	return v
 }

@@ -42,6 +42,28 @@ type pageInput struct {
 	Cursor string `query:"cursor" maxLength:"64" doc:"The nextCursor of the page before; absent for the first page."`
 }
 
+// viewPage shows a page of a list, and the cursor of the next one if there may be one.
+// ID is by what the list is in order.
+func viewPage[T, V any](list []T, page recording.Page, view func(T) V, id func(T) uuid.UUID) (items []V, nextCursor string) {
+	items = make([]V, 0, len(list))
+	for _, item := range list {
+		items = append(items, view(item))
+	}
+	if len(list) == page.Limit {
+		nextCursor = encodeCursor(id(list[len(list)-1]))
+	}
+	return items, nextCursor
+}
+
+// filterID reads an id that a list is filtered by.
+func filterID(name, text string) (uuid.UUID, error) {
+	id, err := uuid.Parse(text)
+	if err != nil {
+		return uuid.Nil, recording.Errorf(recording.CodeInvalidRequest, "The %s is no UUID.", name)
+	}
+	return id, nil
+}
+
 func (in pageInput) page() (recording.Page, error) {
 	before, err := decodeCursor(in.Cursor)
 	return recording.Page{Limit: in.Limit, Before: before}, err

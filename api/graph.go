@@ -183,9 +183,9 @@ func (a *API) getTimeline(ctx context.Context, owner uuid.UUID, in *timelineInpu
 		if filter.text == "" {
 			continue
 		}
-		id, err := uuid.Parse(filter.text)
+		id, err := filterID(filter.name, filter.text)
 		if err != nil {
-			return nil, recording.Errorf(recording.CodeInvalidRequest, "The %s is no UUID.", filter.name)
+			return nil, err
 		}
 		*filter.id = id
 	}

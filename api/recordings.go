@@ -180,14 +180,8 @@ func (a *API) listRecordings(ctx context.Context, owner uuid.UUID, in *recording
 	if err != nil {
 		return nil, err
 	}
-	out := &recordingsOutput{Body: recordingsPageView{Items: make([]recordingView, 0, len(list))}}
-	for _, r := range list {
-		out.Body.Items = append(out.Body.Items, a.viewRecording(r))
-	}
-	if len(list) == page.Limit {
-		out.Body.NextCursor = encodeCursor(list[len(list)-1].ID)
-	}
-	return out, nil
+	items, next := viewPage(list, page, a.viewRecording, func(r recording.Recording) uuid.UUID { return r.ID })
+	return &recordingsOutput{Body: recordingsPageView{Items: items, NextCursor: next}}, nil
 }
 
 // pageOfRecordings returns those of a story, or of all if it is "".
@@ -195,9 +189,9 @@ func (a *API) pageOfRecordings(ctx context.Context, owner uuid.UUID, story strin
 	if story == "" {
 		return a.catalog.Recordings(ctx, owner, page)
 	}
-	id, err := uuid.Parse(story)
+	id, err := filterID("storyId", story)
 	if err != nil {
-		return nil, recording.Errorf(recording.CodeInvalidRequest, "The storyId is no UUID.")
+		return nil, err
 	}
 	return a.catalog.StoryRecordings(ctx, owner, id, page)
 }

@@ -60,9 +60,9 @@ func (a *API) search(ctx context.Context, owner uuid.UUID, in *searchInput) (*se
 		From: orNil(in.From), Before: orNil(in.Before),
 	}
 	if in.StoryID != "" {
-		id, err := uuid.Parse(in.StoryID)
+		id, err := filterID("storyId", in.StoryID)
 		if err != nil {
-			return nil, recording.Errorf(recording.CodeInvalidRequest, "The storyId is no UUID.")
+			return nil, err
 		}
 		s.StoryID = id
 	}

@@ -99,14 +99,8 @@ func (a *API) listStories(ctx context.Context, owner uuid.UUID, in *pageInput) (
 	if err != nil {
 		return nil, err
 	}
-	out := &storiesOutput{Body: storiesPageView{Items: make([]storyView, 0, len(list))}}
-	for _, s := range list {
-		out.Body.Items = append(out.Body.Items, viewStory(s))
-	}
-	if len(list) == page.Limit {
-		out.Body.NextCursor = encodeCursor(list[len(list)-1].Key)
-	}
-	return out, nil
+	items, next := viewPage(list, page, viewStory, func(s recording.Story) uuid.UUID { return s.Key })
+	return &storiesOutput{Body: storiesPageView{Items: items, NextCursor: next}}, nil
 }
 
 func (a *API) createStory(ctx context.Context, owner uuid.UUID, in *newStoryInput) (*storyOutput, error) {
