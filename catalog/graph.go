@@ -1,10 +1,8 @@
 package catalog
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -101,36 +99,6 @@ func (c *Catalog) RetryGraph(ctx context.Context) (int64, error) {
 		WITH retried AS (DELETE FROM graph_dead_letters RETURNING kind, id, version)
 		INSERT INTO graph_outbox (kind, id, version, at, not_before) SELECT kind, id, version, $1, $1 FROM retried ORDER BY kind, id`, c.now())
 	return tag.RowsAffected(), classify(err)
-}
-
-// RequeueGraph has the graph look at these again, at new versions: what it has of them
-// may be of the present one, and wrong. What Postgres doesn't know is deleted there.
-func (c *Catalog) RequeueGraph(ctx context.Context, refs []recording.GraphRef) error {
-	return c.inTx(ctx, func(tx pgx.Tx) error {
-		rows, err := graphRowsOf(ctx, tx, refs)
-		if err != nil {
-			return err
-		}
-		byOwner := map[uuid.UUID][]recording.GraphRef{}
-		var owners []uuid.UUID
-		for _, row := range rows {
-			if byOwner[row.OwnerID] == nil {
-				owners = append(owners, row.OwnerID)
-			}
-			byOwner[row.OwnerID] = append(byOwner[row.OwnerID], row.GraphRef)
-		}
-		// Nobody else locks the graphs of several owners in another order.
-		slices.SortFunc(owners, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
-		for _, owner := range owners {
-			if err := lockGraph(ctx, tx, owner); err != nil {
-				return err
-			}
-			if err := touchGraph(ctx, tx, owner, c.now(), byOwner[owner]...); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }
 
 // SaveGraphRebuild notes how far a rebuild is, for the case that it is interrupted; the

@@ -65,9 +65,6 @@ func TestGraphLock(t *testing.T) {
 		}},
 		{"create story", func() error { _, err := r.CreateStory(ctx, r.alice, "x"); return err }},
 		{"name story", func() error { _, err := r.PatchStory(ctx, r.alice, story, "x"); return err }},
-		{"requeue", func() error {
-			return r.RequeueGraph(ctx, []recording.GraphRef{{Kind: recording.GraphRecording, ID: id}})
-		}},
 		{"delete story", func() error { return r.DeleteStory(ctx, r.alice, story) }},
 		{"delete", func() error { return r.DeleteRecording(ctx, r.alice, other) }},
 		{"purge", func() error { return r.MarkPurged(ctx, recording.PurgeJob{RecordingID: gone}) }},

@@ -131,8 +131,9 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 		"stories of graph":    func() error { _, err := c.GraphRows(ctx, recording.GraphStory, uuid.Nil, 2); return err },
 		"entities of graph":   func() error { _, err := c.GraphRows(ctx, recording.GraphEntity, uuid.Nil, 2); return err },
 		"recordings of graph": func() error { _, err := c.GraphRows(ctx, recording.GraphRecording, uuid.Nil, 2); return err },
-		"requeue graph": func() error {
-			return c.RequeueGraph(ctx, []recording.GraphRef{{Kind: recording.GraphUser, ID: r.alice}, {Kind: recording.GraphRecording, ID: shown}, {Kind: recording.GraphEntity, ID: anna}})
+		"rows of graph": func() error {
+			_, err := c.GraphRowsOf(ctx, []recording.GraphRef{{Kind: recording.GraphUser, ID: r.alice}, {Kind: recording.GraphRecording, ID: shown}, {Kind: recording.GraphEntity, ID: anna}})
+			return err
 		},
 		"graph backlog":       func() error { _, err := c.GraphBacklog(ctx); return err },
 		"watermark":           func() error { _, err := c.GraphWatermark(ctx); return err },
