@@ -26,6 +26,7 @@ import (
 	"testing"
 	"time"
 
+	"reprise/internal/neo4jtest"
 	"reprise/internal/pgtest"
 	"reprise/internal/s3test"
 )
@@ -53,7 +54,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	executable.path = filepath.Join(dir, "reprise")
-	return pgtest.Run(s3test.With(m))
+	return pgtest.Run(neo4jtest.With(s3test.With(m)))
 }
 
 // program returns the path of the server's program. It is without the race detector,
