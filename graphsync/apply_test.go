@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
 
 	"reprise/internal/neo4jtest"
 	"reprise/recording"
@@ -231,4 +232,31 @@ func TestRefusals(t *testing.T) {
 			shows(t, g, row)
 		}
 	}
+}
+
+// A row that can't be written in time although the server answers is refused, so that it
+// is not tried for ever.
+func TestTooSlow(t *testing.T) {
+	t.Parallel()
+	g, f := shared(t), newFamily()
+	user := f.rows(1)[0]
+	session := g.driver.NewSession(t.Context(), neo4j.SessionConfig{})
+	defer session.Close(t.Context())
+	holder, err := session.BeginTransaction(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holder.Close(t.Context())
+	if _, err := holder.Run(t.Context(), lockNodes, map[string]any{"ids": []string{user.ID.String()}}); err != nil {
+		t.Fatal(err)
+	}
+	refused, err := g.Apply(t.Context(), []recording.GraphRow{user})
+	if err != nil || len(refused) != 1 || refused[0].Ref != user.GraphRef || refused[0].Reason != "not written in 15s" {
+		t.Errorf("refused are %+v, %v", refused, err)
+	}
+	if err := holder.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, g, user)
+	shows(t, g, user)
 }
