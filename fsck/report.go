@@ -1,13 +1,14 @@
 package fsck
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
+
+	"reprise/internal/jsondoc"
 )
 
 // Table reports to people: a line for each problem as it is found, then totals.
@@ -111,28 +112,13 @@ func count[N int | int64](n N, what string) string {
 
 // JSON reports to scripts: one document, whose problems are written as they are
 // found. Its names are documented in docs/operations.md.
-type JSON struct {
-	w     io.Writer
-	began bool
-}
+type JSON struct{ document *jsondoc.Document }
 
 // NewJSON returns a JSON that writes to w.
-func NewJSON(w io.Writer) *JSON { return &JSON{w: w} }
+func NewJSON(w io.Writer) *JSON { return &JSON{jsondoc.New(w, "problems")} }
 
 // Problem implements Report.
-func (j *JSON) Problem(p Problem) error {
-	line, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	begin := ",\n  "
-	if !j.began {
-		j.began = true
-		begin = "{\"problems\":[\n  "
-	}
-	_, err = fmt.Fprintf(j.w, "%s%s", begin, line)
-	return err
-}
+func (j *JSON) Problem(p Problem) error { return j.document.Add(p) }
 
 // total is what the document says of a kind.
 type total struct {
@@ -173,15 +159,5 @@ func (j *JSON) Done(s Summary) error {
 			end.Totals = append(end.Totals, total{m.Kind, n, s.Repaired[m.Kind]})
 		}
 	}
-	text, err := json.Marshal(end)
-	if err != nil {
-		return err
-	}
-	begin := "\n],"
-	if !j.began {
-		begin = "{\"problems\":[],"
-	}
-	// The summary is an object too: without its brace it goes on with the document.
-	_, err = fmt.Fprintf(j.w, "%s%s\n", begin, text[1:])
-	return err
+	return j.document.End(end)
 }

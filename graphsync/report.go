@@ -1,7 +1,6 @@
 package graphsync
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"reprise/internal/jsondoc"
 	"reprise/recording"
 )
 
@@ -118,32 +118,17 @@ func (t *Table) Done(s Summary) error {
 }
 
 // JSON reports to scripts: one document, whose differences are written as they are found.
-type JSON struct {
-	w     io.Writer
-	began bool
-}
+type JSON struct{ document *jsondoc.Document }
 
 // NewJSON returns a JSON that writes to w.
-func NewJSON(w io.Writer) *JSON { return &JSON{w: w} }
+func NewJSON(w io.Writer) *JSON { return &JSON{jsondoc.New(w, "differences")} }
 
 // Difference implements Report.
-func (j *JSON) Difference(d Difference) error {
-	line, err := json.Marshal(d)
-	if err != nil {
-		return err
-	}
-	begin := ",\n  "
-	if !j.began {
-		j.began = true
-		begin = "{\"differences\":[\n  "
-	}
-	_, err = fmt.Fprintf(j.w, "%s%s", begin, line)
-	return err
-}
+func (j *JSON) Difference(d Difference) error { return j.document.Add(d) }
 
 // Done implements Report.
 func (j *JSON) Done(s Summary) error {
-	text, err := json.Marshal(struct {
+	return j.document.End(struct {
 		Found     int       `json:"found"`
 		Repaired  int       `json:"repaired"`
 		Unsettled int       `json:"unsettled"`
@@ -153,14 +138,4 @@ func (j *JSON) Done(s Summary) error {
 		StartedAt time.Time `json:"startedAt"`
 		TookMs    int64     `json:"tookMs"`
 	}{s.Differences, s.Repaired, s.Unsettled, s.Rows, s.Nodes, s.Complete, s.StartedAt.UTC(), s.Took.Milliseconds()})
-	if err != nil {
-		return err
-	}
-	begin := "\n],"
-	if !j.began {
-		begin = "{\"differences\":[],"
-	}
-	// The summary is an object too: without its brace it goes on with the document.
-	_, err = fmt.Fprintf(j.w, "%s%s\n", begin, text[1:])
-	return err
 }

@@ -11,11 +11,8 @@ package neo4jtest
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -25,6 +22,7 @@ import (
 	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
 
 	"reprise/internal/neo4jserver"
+	"reprise/internal/ondemand"
 )
 
 const (
@@ -109,7 +107,7 @@ func findShared() (where neo4jserver.Where, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), setupTime)
 	defer cancel()
 	if url := os.Getenv(envURL); url != "" {
-		return ask(ctx, url)
+		return ondemand.Ask[neo4jserver.Where](ctx, url)
 	}
 	server, err := start(ctx, "shared")
 	if err != nil {
@@ -128,26 +126,6 @@ func start(ctx context.Context, name string) (*neo4jserver.Server, error) {
 		servers.own = append(servers.own, server)
 	}
 	return server, err
-}
-
-// ask asks testenv where its server is.
-func ask(ctx context.Context, url string) (where neo4jserver.Where, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return where, err
-	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	res, err := client.Do(req)
-	if err != nil {
-		return where, err
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(res.Body)
-		return where, fmt.Errorf("testenv has no Neo4j server: %s", text)
-	}
-	err = json.NewDecoder(res.Body).Decode(&where)
-	return where, err
 }
 
 // Alone returns a server that only this test has until it ends. The test may stop,

@@ -9,11 +9,8 @@ package s3test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"sync"
 	"testing"
@@ -21,6 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"reprise/internal/ondemand"
 	"reprise/internal/s3server"
 )
 
@@ -118,7 +116,7 @@ func startServers() ([]s3server.Server, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), setupTime)
 	defer cancel()
 	if url := os.Getenv(envURL); url != "" {
-		return ask(ctx, url)
+		return ondemand.Ask[[]s3server.Server](ctx, url)
 	}
 	var err error
 	if servers.tmp, err = os.MkdirTemp("", "reprise-s3test-"); err != nil {
@@ -128,27 +126,6 @@ func startServers() ([]s3server.Server, error) {
 		return nil, err
 	}
 	return servers.own.All(), nil
-}
-
-// ask asks testenv where its servers are.
-func ask(ctx context.Context, url string) ([]s3server.Server, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, err
-	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	res, err := client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(res.Body)
-		return nil, fmt.Errorf("testenv has no S3 servers: %s", text)
-	}
-	var all []s3server.Server
-	err = json.NewDecoder(res.Body).Decode(&all)
-	return all, err
 }
 
 func stop() error {

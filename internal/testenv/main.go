@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"reprise/internal/child"
+	"reprise/internal/neo4jserver"
+	"reprise/internal/ondemand"
 	"reprise/internal/s3server"
 	"reprise/pgcluster"
 )
@@ -80,20 +82,20 @@ func run(args []string, durable bool) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, stop(cluster)) }()
-	objects, err := offer(func() (any, func(), error) { return startS3(filepath.Join(tmp, "s3")) })
+	objects, err := ondemand.New(func() ([]s3server.Server, func(), error) { return startS3(filepath.Join(tmp, "s3")) })
 	if err != nil {
 		return 1, err
 	}
-	defer objects.stop()
-	graph, err := offer(func() (any, func(), error) { return startNeo4j(filepath.Join(tmp, "neo4j"), durable) })
+	defer objects.Stop()
+	graph, err := ondemand.New(func() (neo4jserver.Where, func(), error) { return startNeo4j(filepath.Join(tmp, "neo4j"), durable) })
 	if err != nil {
 		return 1, err
 	}
-	defer graph.stop()
+	defer graph.Stop()
 	env := []string{
 		"REPRISE_TEST_POSTGRES_URL=" + cluster.URL("postgres"),
-		"REPRISE_TEST_S3_URL=" + objects.url,
-		"REPRISE_TEST_NEO4J_URL=" + graph.url,
+		"REPRISE_TEST_S3_URL=" + objects.URL(),
+		"REPRISE_TEST_NEO4J_URL=" + graph.URL(),
 	}
 	for name, value := range s3server.Environment() {
 		env = append(env, name+"="+value)
