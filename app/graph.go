@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -69,7 +70,10 @@ func (s *server) graphState(ctx context.Context) string {
 	// Not so long that whoever asks takes the server for one that does not answer.
 	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 	defer cancel()
-	if s.graph.Ping(ctx) != nil {
+	switch err := s.graph.Ping(ctx); {
+	case errors.Is(err, graphsync.ErrCredentials):
+		text += "; " + graphsync.ErrCredentials.Error()
+	case err != nil:
 		text += "; Neo4j does not answer"
 	}
 	return text
@@ -155,6 +159,9 @@ func VerifyGraph(ctx context.Context, o GraphOptions, repair bool) (differences 
 	err = withGraph(ctx, o, func(source *catalog.Catalog, graph *graphsync.Graph, report graphsync.Report) error {
 		sum, err := graphsync.Verify(ctx, graphsync.VerifyOptions{Graph: graph, Source: source, Report: report, Repair: repair})
 		differences = sum.Differences
+		if err == nil && sum.Unsettled > 0 {
+			err = fmt.Errorf("%d rows changed each time they were looked at: run it again", sum.Unsettled)
+		}
 		return err
 	})
 	return differences, err

@@ -7,7 +7,7 @@ import (
 
 // openQuestions opens a graph for what users ask; nil if none is configured. Its
 // connections are not those by which changes are written, which so wait for no question.
-// Nothing is asked yet: while the graph is away only questions are answered with that.
+// While the graph is away only questions are answered with that.
 func (s *server) openQuestions() (api.Graph, error) {
 	if s.o.Config.Neo4jURL == "" {
 		return nil, nil
@@ -17,5 +17,7 @@ func (s *server) openQuestions() (api.Graph, error) {
 		return nil, err
 	}
 	s.life.onStop("questions to the graph", graph.Close)
-	return graphsync.NewQuestions(graph, s.o.Config.GraphTimeout), nil
+	questions := graphsync.NewQuestions(graph, s.o.Config.GraphTimeout)
+	s.background("graph questions", questions.KeepWarm)
+	return questions, nil
 }

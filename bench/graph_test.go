@@ -178,7 +178,9 @@ func (w *graphWorld) drain(b *testing.B, rows, batch int) {
 		began := time.Now()
 		applied := 0
 		for {
-			n, err := w.catalog.DrainGraph(b.Context(), batch, w.graph.Apply)
+			n, err := w.catalog.DrainGraph(b.Context(), batch, func(ctx context.Context, rows []recording.GraphRow) ([]recording.GraphRefusal, error) {
+				return w.graph.Apply(ctx, time.Now(), rows)
+			})
 			must(b, err)
 			if applied += n; n < batch {
 				break

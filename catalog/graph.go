@@ -41,7 +41,7 @@ func touchGraph(ctx context.Context, tx pgx.Tx, owner uuid.UUID, at time.Time, r
 			ON CONFLICT (kind, id) DO UPDATE SET version = nextval('graph_version')
 			RETURNING kind, id, version
 		)
-		INSERT INTO graph_outbox (kind, id, version, at, not_before) SELECT kind, id, version, $4, $4 FROM touched`,
+		INSERT INTO graph_outbox (kind, id, version, at, not_before) SELECT kind, id, version, $4, '-infinity' FROM touched`,
 		nullID(owner), kinds, ids, at)
 	return err
 }
@@ -66,6 +66,13 @@ func (c *Catalog) GraphBacklog(ctx context.Context) (recording.GraphBacklog, err
 		b.Oldest = oldest.UTC()
 	}
 	return b, classify(err)
+}
+
+// GraphWaits reports whether something that had changed by then is still to be applied,
+// besides what the graph has refused.
+func (c *Catalog) GraphWaits(ctx context.Context, then time.Time) (waits bool, err error) {
+	err = c.pool.QueryRow(ctx, `SELECT coalesce((SELECT at FROM graph_outbox WHERE attempts = 0 ORDER BY seq LIMIT 1) <= $1, false)`, then).Scan(&waits)
+	return waits, classify(err)
 }
 
 // GraphCounts returns how many rows of each kind the graph is to show.
@@ -97,7 +104,7 @@ func (c *Catalog) GraphWatermark(ctx context.Context) (time.Time, error) {
 func (c *Catalog) RetryGraph(ctx context.Context) (int64, error) {
 	tag, err := c.pool.Exec(ctx, `
 		WITH retried AS (DELETE FROM graph_dead_letters RETURNING kind, id, version)
-		INSERT INTO graph_outbox (kind, id, version, at, not_before) SELECT kind, id, version, $1, $1 FROM retried ORDER BY kind, id`, c.now())
+		INSERT INTO graph_outbox (kind, id, version, at, not_before) SELECT kind, id, version, $1, '-infinity' FROM retried ORDER BY kind, id`, c.now())
 	return tag.RowsAffected(), classify(err)
 }
 

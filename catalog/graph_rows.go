@@ -30,7 +30,7 @@ func shown(kind recording.GraphKind) (sql string, err error) {
 	case recording.GraphRecording:
 		return `
 			SELECT r.id, r.owner_id, r.title AS name, '' AS entity, NULL::uuid AS story_id, json_build_object(
-				'at', coalesce(r.recorded_at, r.created_at), 'durationMs', r.media->'durationMs',
+				'atMicros', (1000000 * extract(epoch FROM coalesce(r.recorded_at, r.created_at)))::bigint, 'durationMs', r.media->'durationMs',
 				'story', (SELECT key FROM stories s WHERE s.owner_id = r.owner_id AND s.id = r.story_id),
 				'mentions', (
 					SELECT json_agg(json_build_object('id', coalesce(e.merged_into, e.id), 'kind', e.kind, 'count', m.count, 'atMs', m.at_ms, 'weight', m.weight))
@@ -137,7 +137,7 @@ func graphRowsOf(ctx context.Context, tx pgx.Tx, refs []recording.GraphRef) ([]r
 
 // graphFacts is a recording as the database gives it, with its mentions as found.
 type graphFacts struct {
-	At         time.Time  `json:"at"`
+	AtMicros   int64      `json:"atMicros"` // since 1970: as text it would be in the session's time zone
 	DurationMs int64      `json:"durationMs"`
 	Story      *uuid.UUID `json:"story"`
 	Mentions   []struct {
@@ -163,7 +163,7 @@ func (f graphFacts) merged() *recording.GraphFacts {
 	}
 	byID := func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) }
 	return &recording.GraphFacts{
-		At: f.At.UTC(), DurationMs: f.DurationMs, Story: orNil(f.Story),
+		At: time.UnixMicro(f.AtMicros).UTC(), DurationMs: f.DurationMs, Story: orNil(f.Story),
 		Mentions: slices.SortedFunc(maps.Values(mentions), func(a, b recording.GraphMention) int { return byID(a.EntityID, b.EntityID) }),
 		Topics:   slices.SortedFunc(maps.Values(topics), func(a, b recording.GraphTopic) int { return byID(a.EntityID, b.EntityID) }),
 	}

@@ -339,3 +339,41 @@ func TestGraphOfBefore(t *testing.T) {
 		t.Errorf("%d in the backlog", n)
 	}
 }
+
+// What a database in another time zone says of a time is the same time, also before there
+// was standard time, when offsets had seconds.
+func TestGraphRowsOfAnyTimeZone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	id := r.ready(r.alice, uuid.Nil)
+	at := time.Date(1880, 5, 1, 12, 0, 0, 123456000, time.UTC)
+	for _, sql := range []string{
+		`UPDATE recordings SET recorded_at = '1880-05-01T12:00:00.123456Z'`,
+		`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET timezone = %L', current_database(), 'Europe/Vienna'); END $$`,
+	} {
+		if _, err := r.pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.pool.Reset()
+	rows, err := r.GraphRowsOf(t.Context(), []recording.GraphRef{{Kind: recording.GraphRecording, ID: id}})
+	if err != nil || len(rows) != 1 || rows[0].Recording == nil || !rows[0].Recording.At.Equal(at) {
+		t.Errorf("got %+v, %v", rows, err)
+	}
+}
+
+// A ready recording whose artifacts are made anew is not shown until it is ready again.
+func TestGraphWhileRemade(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	g := newGraph()
+	id := r.ready(r.alice, uuid.Nil)
+	r.drain(g)
+	if changed, err := r.RemakeArtifacts(t.Context(), id); !changed || err != nil {
+		t.Fatalf("remade: %v, %v", changed, err)
+	}
+	r.drain(g)
+	if row := g.rows[recording.GraphRef{Kind: recording.GraphRecording, ID: id}]; !row.Deleted {
+		t.Errorf("the graph shows %+v", row)
+	}
+}

@@ -85,6 +85,13 @@ func (c *Catalog) RemakeArtifacts(ctx context.Context, recordingID uuid.UUID) (c
 		if err := c.enqueue(ctx, tx, recording.StageJob{RecordingID: recordingID, Stage: stage}, time.Time{}); err != nil {
 			return err
 		}
+		// Until it is ready again the graph doesn't show it.
+		if err := lockGraph(ctx, tx, owner); err != nil {
+			return err
+		}
+		if err := touchGraph(ctx, tx, owner, c.now(), graphRefs(recording.GraphRecording, recordingID)...); err != nil {
+			return err
+		}
 		return appendEvent(ctx, tx, recording.NewEvent(owner, recordingID, recording.EventRecordingRetried, c.now(), map[string]any{"stage": stage}))
 	})
 	return changed && err == nil, err

@@ -65,18 +65,18 @@ type change struct {
 // Apply writes rows into the graph, in one transaction unless one of them can't be
 // written, or takes longer than batchTime although it is alone. Those are returned. A row
 // that is older than what the graph has changes nothing, and nor does one of the same
-// version. An error says that the graph can't be reached; what of the rows it has by then
+// version. Read is when, at the earliest, they were read. An error says that the graph can't be reached; what of the rows it has by then
 // is not known, and they may be applied again.
-func (g *Graph) Apply(ctx context.Context, rows []recording.GraphRow) ([]recording.GraphRefusal, error) {
+func (g *Graph) Apply(ctx context.Context, read time.Time, rows []recording.GraphRow) ([]recording.GraphRefusal, error) {
 	changes := make([]change, len(rows))
 	for i, row := range rows {
 		changes[i] = change{row, row.Version - 1}
 	}
-	return g.apply(ctx, changes)
+	return g.apply(ctx, read, changes)
 }
 
-func (g *Graph) apply(ctx context.Context, changes []change) ([]recording.GraphRefusal, error) {
-	inTime, cancel := context.WithTimeout(ctx, batchTime)
+func (g *Graph) apply(ctx context.Context, read time.Time, changes []change) ([]recording.GraphRefusal, error) {
+	inTime, cancel := context.WithDeadline(ctx, read.Add(batchTime))
 	defer cancel()
 	b, refused := newBatch(changes)
 	more, err := g.bisect(inTime, b)

@@ -54,7 +54,7 @@ func deleted(row recording.GraphRow, version int64) recording.GraphRow {
 
 func apply(t testing.TB, g *Graph, rows ...recording.GraphRow) {
 	t.Helper()
-	refused, err := g.Apply(t.Context(), rows)
+	refused, err := g.Apply(t.Context(), time.Now(), rows)
 	if err != nil || len(refused) > 0 {
 		t.Fatalf("apply: %v, %v", refused, err)
 	}
@@ -140,10 +140,10 @@ func TestVersionGuard(t *testing.T) {
 			for _, version := range rand.Perm(versions) {
 				rows := f.rows(int64(version) + 1)
 				rand.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
-				if refused, err := g.Apply(t.Context(), rows[:1+rand.N(len(rows))]); err != nil || len(refused) > 0 {
+				if refused, err := g.Apply(t.Context(), time.Now(), rows[:1+rand.N(len(rows))]); err != nil || len(refused) > 0 {
 					t.Errorf("%v, %v", refused, err)
 				}
-				if refused, err := g.Apply(t.Context(), rows); err != nil || len(refused) > 0 {
+				if refused, err := g.Apply(t.Context(), time.Now(), rows); err != nil || len(refused) > 0 {
 					t.Errorf("%v, %v", refused, err)
 				}
 			}
@@ -215,7 +215,7 @@ func TestRefusals(t *testing.T) {
 		}
 		rows = append(rows, list...)
 	}
-	refused, err := g.Apply(t.Context(), rows)
+	refused, err := g.Apply(t.Context(), time.Now(), rows)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +250,7 @@ func TestTooSlow(t *testing.T) {
 	if _, err := holder.Run(t.Context(), lockNodes, map[string]any{"ids": []string{user.ID.String()}}); err != nil {
 		t.Fatal(err)
 	}
-	refused, err := g.Apply(t.Context(), []recording.GraphRow{user})
+	refused, err := g.Apply(t.Context(), time.Now(), []recording.GraphRow{user})
 	if err != nil || len(refused) != 1 || refused[0].Ref != user.GraphRef || refused[0].Reason != "not written in 15s" {
 		t.Errorf("refused are %+v, %v", refused, err)
 	}

@@ -96,7 +96,16 @@ const (
 type found struct {
 	content
 	tombstone bool
-	bare      bool // it has no version: nothing but an end of edges, so far
+	bare      bool   // it has no version: nothing but an end of edges, so far
+	stranger  string // its id, if that is none of ours; nothing else is known of it then
+}
+
+// name is its id, as the graph has it.
+func (f found) name() string {
+	if f.stranger != "" {
+		return f.stranger
+	}
+	return f.ref.ID.String()
 }
 
 // nodes reads a page of the graph, in the order of ids.
@@ -121,11 +130,7 @@ func (g *Graph) readNodes(ctx context.Context, statement string, params map[stri
 		}
 		var list []found
 		for result.Next(ctx) {
-			f, err := readNode(result.Record().AsMap())
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, f)
+			list = append(list, readNode(result.Record().AsMap()))
 		}
 		return list, result.Err()
 	}, neo4j.WithTxTimeout(readTime))
@@ -138,11 +143,12 @@ func (g *Graph) readNodes(ctx context.Context, statement string, params map[stri
 // readTime bounds the reading of a page.
 const readTime = time.Minute
 
-func readNode(row map[string]any) (found, error) {
+func readNode(row map[string]any) found {
 	properties, _ := row["properties"].(map[string]any)
-	id, err := uuid.Parse(fmt.Sprint(row["id"]))
-	if err != nil {
-		return found{}, fmt.Errorf("the graph has a node whose id is none")
+	name := fmt.Sprint(row["id"])
+	id, err := uuid.Parse(name)
+	if err != nil || id.String() != name {
+		return found{stranger: name}
 	}
 	f := found{content: content{Properties: map[string]string{}, Edges: map[string]string{}}}
 	f.ref.ID = id
@@ -168,7 +174,7 @@ func readNode(row map[string]any) (found, error) {
 		properties, _ := fields[3].(map[string]any)
 		f.addEdge(fmt.Sprint(fields[0]), fmt.Sprint(fields[1]), fmt.Sprint(fields[2]), properties)
 	}
-	return f, nil
+	return f
 }
 
 // differences says in what two contents differ, in words that hold nothing of a user's.

@@ -25,11 +25,6 @@ const (
 	purgeTime     = 10 * time.Minute
 )
 
-const purgeTombstones = `
-	MATCH (n:Projected) WHERE n.deletedAt < $before
-	CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 1000 ROWS
-	RETURN count(*) AS purged`
-
 // Outbox is what a Drainer asks of Postgres; package catalog says what the methods
 // promise.
 type Outbox interface {
@@ -53,10 +48,9 @@ type Drainer struct {
 	o       DrainerOptions
 	metrics *metrics
 
-	limit    int       // rows of the next batch
-	migrated bool      // the graph has the schema of this program
-	purged   time.Time // when tombstones were purged last
-	away     bool      // the last batch did not get through
+	limit  int       // rows of the next batch
+	purged time.Time // when tombstones were purged last
+	away   bool      // the last batch did not get through
 }
 
 // NewDrainer makes a Drainer.
@@ -111,19 +105,15 @@ func (d *Drainer) report(ctx context.Context, err error) {
 
 // runOnce writes one batch, and reports whether there may be more.
 func (d *Drainer) runOnce(ctx context.Context) (more bool, err error) {
-	if d.away || !d.migrated {
-		// Asked without holding rows that another replica might get through with.
-		if err := d.o.Graph.Ping(ctx); err != nil {
-			return false, err
-		}
+	// Asked each time, because the graph may be another one than before, and without
+	// holding rows that another replica might get through with.
+	if err := d.o.Graph.CheckMigrated(ctx); err != nil {
+		return false, err
 	}
-	if !d.migrated {
-		if err := d.o.Graph.CheckMigrated(ctx); err != nil {
-			return false, err
-		}
-		d.migrated = true
-	}
-	n, err := d.o.Outbox.DrainGraph(ctx, d.limit, d.apply)
+	read := time.Now()
+	n, err := d.o.Outbox.DrainGraph(ctx, d.limit, func(ctx context.Context, rows []recording.GraphRow) ([]recording.GraphRefusal, error) {
+		return d.apply(ctx, read, rows)
+	})
 	if err != nil {
 		// A smaller batch gets through where one was too much for the time that there is.
 		d.limit = max(1, d.limit/2)
@@ -139,9 +129,9 @@ func (d *Drainer) runOnce(ctx context.Context) (more bool, err error) {
 }
 
 // apply writes a batch and counts it.
-func (d *Drainer) apply(ctx context.Context, rows []recording.GraphRow) ([]recording.GraphRefusal, error) {
+func (d *Drainer) apply(ctx context.Context, read time.Time, rows []recording.GraphRow) ([]recording.GraphRefusal, error) {
 	start := time.Now()
-	refused, err := d.o.Graph.Apply(ctx, rows)
+	refused, err := d.o.Graph.Apply(ctx, read, rows)
 	outcome := "applied"
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -169,15 +159,7 @@ func (d *Drainer) purge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, readTime)
-	defer cancel()
-	records, err := d.o.Graph.run(ctx, purgeTombstones, map[string]any{"before": watermark.Add(-tombstoneTime)})
-	if err != nil {
-		return classify(err)
-	}
-	for _, record := range records {
-		purged, _ := record.AsMap()["purged"].(int64)
-		d.metrics.purged.Add(float64(purged))
-	}
-	return nil
+	purged, err := d.o.Graph.purge(ctx, watermark.Add(-tombstoneTime))
+	d.metrics.purged.Add(float64(purged))
+	return err
 }

@@ -1,12 +1,17 @@
 package graphsync
 
 import (
+	"context"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"reprise/internal/neo4jtest"
 	"reprise/recording"
 )
 
@@ -113,13 +118,128 @@ func TestPurge(t *testing.T) {
 	if got := tombstones(); got != int64(3) {
 		t.Errorf("there are %v tombstones, want those of the recording, Anna and bread", got)
 	}
-	w.query("MATCH (n:Projected {id: $id}) SET n.deletedAt = n.deletedAt - duration('PT61M')", map[string]any{"id": id.String()})
+	w.age(id)
 	d := w.drainer()
 	w.must(d.purge(t.Context()))
 	if got := tombstones(); got != int64(2) || testutil.ToFloat64(d.metrics.purged) != 1 {
 		t.Errorf("%v tombstones are left, %v counted", got, testutil.ToFloat64(d.metrics.purged))
 	}
 	w.equal()
+}
+
+// age makes a tombstone old enough to be purged.
+func (w *world) age(id uuid.UUID) {
+	w.t.Helper()
+	w.query("MATCH (n:Projected {id: $id}) SET n.deletedAt = n.deletedAt - duration('PT61M')", map[string]any{"id": id.String()})
+}
+
+// What was an old tombstone and is alive again, or about to be, outlives a purge.
+func TestPurgeSparesTheLiving(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alice := w.user("alice")
+	w.analyse(alice, w.ready(alice, uuid.Nil), "bread", "Anna", "Grandma")
+	anna, grandma := w.entity(alice, "anna"), w.entity(alice, "grandma")
+	merge := func() {
+		_, err := w.MergeEntities(t.Context(), alice, grandma, anna)
+		w.must(err)
+		w.drain()
+		w.age(anna)
+		_, err = w.SplitEntity(t.Context(), alice, grandma, anna)
+		w.must(err)
+	}
+
+	// Another replica has the entity's row, while the recording's leads to it again.
+	merge()
+	other, err := w.pool.Begin(t.Context())
+	w.must(err)
+	defer other.Rollback(context.WithoutCancel(t.Context()))
+	_, err = other.Exec(t.Context(), `SELECT FROM graph_outbox WHERE kind = 'entity' FOR UPDATE`)
+	w.must(err)
+	w.drain()
+	if _, err := w.graph.purge(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	w.must(other.Rollback(t.Context()))
+	w.drain()
+	w.equal()
+
+	// The purge has seen it, and waits for the batch that gives it life.
+	merge()
+	session := w.graph.driver.NewSession(t.Context(), neo4j.SessionConfig{})
+	defer session.Close(t.Context())
+	batched, err := session.BeginTransaction(t.Context())
+	w.must(err)
+	defer batched.Close(t.Context())
+	for _, statement := range []string{lockNodes, "UNWIND $ids AS id MATCH (n:Projected {id: id}) SET n:Entity:Person REMOVE n.deletedAt"} {
+		result, err := batched.Run(t.Context(), statement, map[string]any{"ids": []string{anna.String()}})
+		w.must(err)
+		_, err = result.Consume(t.Context())
+		w.must(err)
+	}
+	purged := make(chan error, 1)
+	go func() { _, err := w.graph.purge(t.Context(), time.Now()); purged <- err }()
+	select {
+	case err := <-purged:
+		t.Fatalf("the purge does not wait: %v", err)
+	case <-time.After(time.Second):
+	}
+	w.must(batched.Commit(t.Context()))
+	w.must(<-purged)
+	w.drain()
+	w.equal()
+}
+
+// A graph that was emptied, or is another one, is not written to before it is migrated.
+func TestEmptied(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.user("alice")
+	d := w.drainer()
+	if _, err := d.runOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	neo4jtest.Empty(t, w.server.Where())
+	w.user("bob")
+	if _, err := d.runOnce(t.Context()); !errors.Is(err, errNotMigrated) {
+		t.Errorf("an emptied graph: %v", err)
+	}
+	if n := w.query("MATCH (n) RETURN count(n) AS n", nil)[0]["n"]; n != int64(0) {
+		t.Errorf("it has %v nodes", n)
+	}
+	w.must(w.graph.Migrate(t.Context(), quiet()))
+	w.drain()
+	w.verify(true)
+	w.equal()
+}
+
+// Wrong credentials are told apart from a server that is away.
+func TestCredentials(t *testing.T) {
+	t.Parallel()
+	at := neo4jtest.Shared(t)
+	g, err := Open(Options{URL: at.URL, User: "nobody", Password: "wrong"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close(t.Context())
+	if err := g.Ping(t.Context()); !errors.Is(err, ErrCredentials) || recording.CodeOf(err) != recording.CodeUnavailable {
+		t.Errorf("ping: %v", err)
+	}
+	q := NewQuestions(g, time.Minute)
+	for range 10 { // more than the server allows, if each asked it
+		_, err = q.Timeline(t.Context(), recording.NewID(), recording.Timeline{Limit: 1})
+		if recording.CodeOf(err) != recording.CodeGraphUnavailable || strings.Contains(err.Error(), "RateLimit") {
+			t.Errorf("a question: %v", err)
+		}
+	}
+}
+
+// Everything can be asked once before somebody asks it.
+func TestWarm(t *testing.T) {
+	t.Parallel()
+	if err := NewQuestions(shared(t), time.Minute).warm(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
 // A graph that is not migrated, or not there, takes nothing, and nothing is lost.

@@ -90,7 +90,18 @@ func classify(err error) error {
 	if err == nil || errors.As(err, &coded) || errors.Is(err, context.Canceled) {
 		return err
 	}
+	if refusesCredentials(err) {
+		return recording.Wrap(recording.CodeUnavailable, fmt.Errorf("%w: %w", ErrCredentials, err), "The graph can't be used right now.")
+	}
 	return recording.Wrap(recording.CodeUnavailable, err, "The graph can't be reached right now; try again.")
+}
+
+// ErrCredentials says that the server is there, and lets nobody in with what is configured.
+var ErrCredentials = errors.New("Neo4j refuses REPRISE_NEO4J_USER or its password")
+
+func refusesCredentials(err error) bool {
+	var refused *neo4j.Neo4jError
+	return errors.As(err, &refused) && strings.HasPrefix(refused.Code, "Neo.ClientError.Security.")
 }
 
 // refusal is the reason why the server doesn't take a batch that it has understood: one

@@ -143,6 +143,8 @@ func (g *Graph) CheckMigrated(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, connectTime)
+	defer cancel()
 	pending, err := g.pending(ctx, list)
 	if err == nil && len(pending) > 0 {
 		err = errNotMigrated

@@ -72,6 +72,7 @@ type model struct {
 	history []string
 
 	kept [][]recording.GraphRow // batches of before, to come late
+	away bool                   // the server is
 }
 
 // owner is somebody with what they have, by what the test knows of it.
@@ -128,7 +129,7 @@ func (m *model) note(format string, args ...any) {
 func (m *model) change() {
 	o := m.owners[m.rand.IntN(len(m.owners))]
 	ctx := m.t.Context()
-	what := m.rand.IntN(12)
+	what := m.rand.IntN(14)
 	m.note("%s: change %d", o.name, what)
 	switch {
 	case what < 3 || len(o.recordings) == 0:
@@ -157,9 +158,28 @@ func (m *model) change() {
 	case what == 8:
 		_, err := m.SeeUser(ctx, recording.Profile{Subject: "dev:" + o.name, Name: fmt.Sprint(o.name, m.rand.IntN(100)), IssuedAt: time.Now()})
 		m.must(err)
+	case what == 12:
+		id := pick(m.rand, o.recordings)
+		_, err := m.RemakeArtifacts(ctx, id)
+		m.must(err)
+		m.drainSome()
+		m.must(m.CompleteStage(ctx, id, recording.StageTranscode, recording.StageResult{}))
+	case what == 13:
+		m.purge()
 	default:
 		m.changeEntities(o, what)
 	}
+}
+
+// purge is what happens hours later: old tombstones go, and no batch of before comes.
+func (m *model) purge() {
+	if m.away {
+		return
+	}
+	m.kept = nil
+	m.query("MATCH (n:Projected) SET n.deletedAt = n.deletedAt - duration('PT2H')", nil)
+	_, err := m.graph.purge(m.t.Context(), time.Now().Add(-tombstoneTime))
+	m.must(err)
 }
 
 // find has a recording analysed: some of few people are mentioned, so that owners' and
@@ -212,7 +232,9 @@ func (m *model) drainSome() {
 func (m *model) kill() {
 	m.note("the server is killed")
 	m.server.Kill()
+	m.away = true
 	m.change()
+	m.away = false
 	if _, err := m.drained.runOnce(m.t.Context()); err == nil {
 		m.t.Error("a dead server has taken something")
 	}
@@ -225,10 +247,15 @@ func (m *model) freeze() {
 	m.note("the server hangs")
 	m.server.Freeze()
 	defer m.server.Thaw()
+	m.away = true
 	m.change()
+	m.away = false
 	ctx, cancel := context.WithTimeout(m.t.Context(), time.Second)
 	defer cancel()
-	if _, err := m.Catalog.DrainGraph(ctx, 5, m.graph.Apply); err == nil {
+	n, err := m.Catalog.DrainGraph(ctx, 5, func(ctx context.Context, rows []recording.GraphRow) ([]recording.GraphRefusal, error) {
+		return m.graph.Apply(ctx, time.Now(), rows)
+	})
+	if err == nil && n > 0 {
 		m.t.Error("a server that hangs has taken something")
 	}
 }
@@ -237,7 +264,7 @@ func (m *model) freeze() {
 func (m *model) finish() {
 	m.drain()
 	for _, rows := range m.kept[max(0, len(m.kept)-3):] {
-		_, err := m.graph.Apply(m.t.Context(), rows)
+		_, err := m.graph.Apply(m.t.Context(), time.Now(), rows)
 		m.must(err)
 	}
 	m.equal()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"maps"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -31,12 +32,19 @@ const kindOf = `toLower([l IN labels(n) WHERE NOT l IN ['Projected', 'Entity']][
 type Questions struct {
 	graph   *Graph
 	timeout time.Duration
+	refused atomic.Int64 // when the server refused our credentials last, in Unix nanoseconds
 }
+
+// credentialsPause is how long nobody asks a server that has refused our credentials: one
+// that is asked too often refuses right ones, too.
+const credentialsPause = 10 * time.Second
 
 // NewQuestions makes a Questions. A question has timeout to be answered, with the wait for
 // a connection and a second try. The graph is best one of its own: then what is written
 // does not wait for a connection that a slow question has.
-func NewQuestions(graph *Graph, timeout time.Duration) *Questions { return &Questions{graph, timeout} }
+func NewQuestions(graph *Graph, timeout time.Duration) *Questions {
+	return &Questions{graph: graph, timeout: timeout}
+}
 
 // asker is a transaction that reads for one owner.
 type asker struct {
@@ -48,6 +56,9 @@ type asker struct {
 // ask asks what do asks. It is tried twice if the connection was broken: that of a server
 // that has been started again since looks whole until then.
 func ask[T any](ctx context.Context, q *Questions, owner uuid.UUID, do func(*asker) (T, error)) (answer T, err error) {
+	if time.Since(time.Unix(0, q.refused.Load())) < credentialsPause {
+		return answer, unavailable(ErrCredentials)
+	}
 	ctx, cancel := context.WithTimeout(ctx, q.timeout)
 	defer cancel()
 	answer, begun, err := askOnce(ctx, q, owner, do)
@@ -82,6 +93,9 @@ func askOnce[T any](ctx context.Context, q *Questions, owner uuid.UUID, do func(
 func (q *Questions) errorOf(err error, late bool) error {
 	var coded *recording.Error
 	var refused *neo4j.Neo4jError
+	if refusesCredentials(err) {
+		q.refused.Store(time.Now().UnixNano())
+	}
 	switch {
 	case errors.As(err, &coded):
 		return err
@@ -90,6 +104,10 @@ func (q *Questions) errorOf(err error, late bool) error {
 	case refused != nil && strings.HasPrefix(refused.Code, "Neo.ClientError.Statement."):
 		return err
 	}
+	return unavailable(err)
+}
+
+func unavailable(err error) error {
 	return recording.Wrap(recording.CodeGraphUnavailable, err, "The graph can't be reached right now; try again.")
 }
 

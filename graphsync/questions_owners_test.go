@@ -236,27 +236,8 @@ func TestQuestionTimeout(t *testing.T) {
 func TestQuestionPlans(t *testing.T) {
 	t.Parallel()
 	q := NewQuestions(shared(t), time.Minute)
-	params := map[string]any{}
-	for _, name := range []string{"id", "story", "entity", "after", "prefix", "kind", "from", "to"} {
-		params[name] = "x"
-	}
-	for _, name := range []string{"score", "recordings", "limit", "most"} {
-		params[name] = 1
-	}
-	for _, name := range []string{"ring", "known", "ids"} {
-		params[name] = []string{"x"}
-	}
-	params["shared"] = []map[string]any{{"id": "x", "rarity": 1.0, "weight": 1.0}}
-	params["at"], params["before"] = day(1), day(2)
-	for _, statement := range []string{
-		entitiesOf, relatedTo, listEntities, oneEntity, listMentions, occursWith, oneNode, shortest, firstRing, secondRing, edgesBetween,
-		allRecordings + pageOfTimeline, recordingsInStory + pageOfTimeline, recordingsWithEntity + pageOfTimeline, recordingsWithBoth + pageOfTimeline, aroundRecordings,
-	} {
-		if strings.Contains(statement, allRecordings+pageOfTimeline) {
-			params["from"] = day(1)
-		}
+	for statement, params := range questions() {
 		operators, err := ask(t.Context(), q, recording.NewID(), func(a *asker) ([]string, error) {
-			params["owner"] = a.owner.String()
 			result, err := a.tx.Run(a.ctx, "EXPLAIN "+statement, params)
 			if err != nil {
 				return nil, err

@@ -110,6 +110,7 @@ func (r *rebuild) writeKind(ctx context.Context, at recording.GraphRebuild) (ref
 			return refused, err
 		}
 		r.tell(at.Kind)
+		read := time.Now()
 		rows, err := r.Source.GraphRows(ctx, at.Kind, at.After, r.BatchRows)
 		if err != nil || len(rows) == 0 {
 			return refused, err
@@ -118,7 +119,7 @@ func (r *rebuild) writeKind(ctx context.Context, at recording.GraphRebuild) (ref
 		for i, row := range rows {
 			changes[i] = change{row, row.Version}
 		}
-		more, err := r.Graph.apply(ctx, changes)
+		more, err := r.Graph.apply(ctx, read, changes)
 		refused = append(refused, more...)
 		if err != nil {
 			return refused, err

@@ -103,15 +103,15 @@ func (t *Table) Done(s Summary) error {
 	}
 	fmt.Fprintf(&b, "Compared %d rows of the database with %d nodes of the graph; %s.\n", s.Rows, s.Nodes, s.Took.Round(time.Millisecond))
 	if s.Unsettled > 0 {
-		fmt.Fprintf(&b, "%d rows changed each time they were looked at.\n", s.Unsettled)
+		fmt.Fprintf(&b, "%d rows changed each time they were looked at, so that nothing can be said of them: run it again.\n", s.Unsettled)
 	}
 	switch {
 	case !s.Complete:
 		b.WriteString("It was not completed.\n")
-	case s.Differences == 0:
+	case s.Differences > 0:
+		fmt.Fprintf(&b, "Differences found: %d, repaired: %d.\n", s.Differences, s.Repaired)
+	case s.Unsettled == 0:
 		b.WriteString("They are equal.\n")
-	default:
-		fmt.Fprintf(&b, "%d differences, %d repaired.\n", s.Differences, s.Repaired)
 	}
 	_, err := io.WriteString(t.w, b.String())
 	return err

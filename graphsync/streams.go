@@ -88,7 +88,7 @@ func (s *nodeStream) peek(ctx context.Context) (node *found, err error) {
 		}
 		s.ended = len(s.page) < pageRows
 		if len(s.page) > 0 {
-			s.after = s.page[len(s.page)-1].ref.ID.String()
+			s.after = s.page[len(s.page)-1].name()
 		}
 	}
 	if len(s.page) == 0 {

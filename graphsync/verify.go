@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,7 +26,7 @@ const (
 type Source interface {
 	GraphRows(ctx context.Context, kind recording.GraphKind, after uuid.UUID, limit int) ([]recording.GraphRow, error)
 	GraphRowsOf(ctx context.Context, refs []recording.GraphRef) ([]recording.GraphRow, error)
-	GraphBacklog(ctx context.Context) (recording.GraphBacklog, error)
+	GraphWaits(ctx context.Context, then time.Time) (bool, error)
 }
 
 // VerifyOptions say what to compare, and whether to mend it.
@@ -61,6 +62,7 @@ type verifier struct {
 	VerifyOptions
 	sum      Summary
 	suspects []uuid.UUID
+	stalled  bool // what waits is not applied: nobody waits for it again
 }
 
 // run walks both sides at once.
@@ -79,6 +81,12 @@ func (v *verifier) run(ctx context.Context) error {
 			break
 		}
 		switch order := compareIDs(row, node); {
+		case node != nil && node.stranger != "":
+			if err := v.tellStranger(ctx, node.stranger); err != nil {
+				return err
+			}
+			nodes.next()
+			v.sum.Nodes++
 		case order < 0:
 			v.suspects = append(v.suspects, row.ID)
 			rows.next()
@@ -152,6 +160,7 @@ func (v *verifier) confirm(ctx context.Context) error {
 		if len(suspects) == 0 {
 			return nil
 		}
+		read := time.Now()
 		pairs, err := v.look(ctx, suspects)
 		if err != nil {
 			return err
@@ -169,7 +178,7 @@ func (v *verifier) confirm(ctx context.Context) error {
 				suspects = append(suspects, p.id)
 			}
 		}
-		if err := v.tell(ctx, sure); err != nil {
+		if err := v.tell(ctx, read, sure); err != nil {
 			return err
 		}
 		if len(suspects) > 0 && look < looks-1 {
@@ -182,15 +191,19 @@ func (v *verifier) confirm(ctx context.Context) error {
 	return nil
 }
 
-// settle waits until all that waits now has been applied, for a while.
+// settle waits until all that waits now has been applied, for a while. If that was in vain
+// it is the last time: there is nobody who applies it, or far too much of it.
 func (v *verifier) settle(ctx context.Context) error {
+	if v.stalled {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, v.SettleTime)
 	defer cancel()
 	now := time.Now()
 	for {
-		backlog, err := v.Source.GraphBacklog(ctx)
+		waits, err := v.Source.GraphWaits(ctx, now)
 		switch {
-		case err == nil && (backlog.Rows == 0 || backlog.Oldest.After(now)):
+		case err == nil && !waits:
 			return nil
 		case err != nil && ctx.Err() == nil:
 			return err
@@ -200,6 +213,7 @@ func (v *verifier) settle(ctx context.Context) error {
 			if errors.Is(ctx.Err(), context.Canceled) {
 				return ctx.Err()
 			}
+			v.stalled = true
 			return nil // it is reported as it is
 		case <-time.After(settlePause):
 		}
@@ -247,11 +261,11 @@ func (v *verifier) look(ctx context.Context, ids []uuid.UUID) ([]pair, error) {
 }
 
 // tell reports differences, after repairing them if that is wanted.
-func (v *verifier) tell(ctx context.Context, pairs []pair) error {
+func (v *verifier) tell(ctx context.Context, read time.Time, pairs []pair) error {
 	repaired := map[uuid.UUID]bool{}
 	if v.Repair && len(pairs) > 0 {
 		var err error
-		if repaired, err = v.repair(ctx, pairs); err != nil {
+		if repaired, err = v.repair(ctx, read, pairs); err != nil {
 			return err
 		}
 	}
@@ -282,7 +296,7 @@ func (v *verifier) tell(ctx context.Context, pairs []pair) error {
 
 // repair writes what Postgres has over what the graph was seen to have, and returns for
 // which ids both are equal then.
-func (v *verifier) repair(ctx context.Context, pairs []pair) (map[uuid.UUID]bool, error) {
+func (v *verifier) repair(ctx context.Context, read time.Time, pairs []pair) (map[uuid.UUID]bool, error) {
 	var changes []change
 	var unknown []map[string]any
 	ids := make([]uuid.UUID, len(pairs))
@@ -303,7 +317,7 @@ func (v *verifier) repair(ctx context.Context, pairs []pair) (map[uuid.UUID]bool
 			return nil, classify(err)
 		}
 	}
-	if _, err := v.Graph.apply(ctx, changes); err != nil {
+	if _, err := v.Graph.apply(ctx, read, changes); err != nil {
 		return nil, err
 	}
 	after, err := v.look(ctx, ids)
@@ -322,3 +336,20 @@ const removeNodes = `
 	UNWIND $nodes AS node
 	MATCH (n:Projected {id: node.id}) WHERE coalesce(n.version, -1) = node.seen
 	DETACH DELETE n`
+
+// tellStranger reports a node with an id that none of ours can have, and removes it if
+// that is wanted.
+func (v *verifier) tellStranger(ctx context.Context, id string) error {
+	d := Difference{Kind: ExtraNode, Detail: fmt.Sprintf("its id is %.100q", id)}
+	if v.Repair {
+		if _, err := v.Graph.run(ctx, removeStranger, map[string]any{"id": id}); err != nil {
+			return classify(err)
+		}
+		d.Repaired = true
+		v.sum.Repaired++
+	}
+	v.sum.Differences++
+	return v.Report.Difference(d)
+}
+
+const removeStranger = `MATCH (n:Projected {id: $id}) DETACH DELETE n`

@@ -34,6 +34,7 @@ func TestVerify(t *testing.T) {
 		{"a node has nothing but its id", "MATCH (n {id: $id}) REMOVE n:Recording SET n = {id: $id}", r, MissingNode},
 		{"a tombstone in its place", "MATCH (n {id: $id}) REMOVE n:Recording SET n = {id: $id, version: n.version + 10, deletedAt: datetime()}", r, MissingNode},
 		{"nobody's node", "CREATE (:Projected:Recording {id: $id, version: 3, ownerId: $id, title: 'x'})", stranger, ExtraNode},
+		{"a stranger's node", "CREATE (:Projected:Person {id: 'secret 1', name: 'x'})", map[string]any{"id": uuid.Nil.String()}, ExtraNode},
 		{"nobody's bare node", "CREATE (:Projected {id: $id})", stranger, ExtraNode},
 		{"an old version", "MATCH (n {id: $id}) SET n.version = 0", r, OldVersion},
 		{"a newer version", "MATCH (n {id: $id}) SET n.version = n.version + 1000", r, NewVersion},
@@ -53,7 +54,7 @@ func TestVerify(t *testing.T) {
 		ok := false
 		for _, d := range found {
 			ok = ok || d.Kind == tt.want && d.ID.String() == tt.params["id"]
-			if d.Repaired || strings.Contains(d.Detail, "secret") {
+			if d.Repaired || d.Kind != ExtraNode && strings.Contains(d.Detail, "secret") {
 				t.Errorf("%s: %+v", tt.name, d)
 			}
 		}
@@ -109,10 +110,14 @@ func TestReports(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, want := range []string{"changed_edge", "3/2", "MENTIONS a->b", "Compared 10 rows of the database with 9 nodes of the graph; 1.5s.", "1 differences, 1 repaired."} {
+	for _, want := range []string{"changed_edge", "3/2", "MENTIONS a->b", "Compared 10 rows of the database with 9 nodes of the graph; 1.5s.", "Differences found: 1, repaired: 1."} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, table.String())
 		}
+	}
+	table.Reset()
+	if err := NewTable(&table).Done(Summary{Complete: true, Unsettled: 2}); err != nil || strings.Contains(table.String(), "equal") || !strings.Contains(table.String(), "2 rows changed") {
+		t.Errorf("%v: it says of what is not known:\n%s", err, table.String())
 	}
 	if err := NewJSON(&empty).Done(Summary{Complete: true}); err != nil {
 		t.Fatal(err)
@@ -126,6 +131,31 @@ func TestReports(t *testing.T) {
 		if err := json.Unmarshal(text.Bytes(), &got); err != nil || got.Found != len(got.Differences) || !got.Complete {
 			t.Errorf("%v: %s", err, text)
 		}
+	}
+}
+
+// Nobody is waited for twice who does not come, and not at all for what was refused.
+func TestVerifyWaitsOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.settle = 2 * time.Second
+	w.query("UNWIND range(1, $n) AS i CREATE (:Projected:Recording {id: randomUUID(), version: 3})", map[string]any{"n": 3 * pageRows})
+	verify := func() time.Duration {
+		began := time.Now()
+		if found := w.verify(false); len(found) < 3*pageRows {
+			t.Errorf("found %d", len(found))
+		}
+		return time.Since(began)
+	}
+	w.user("alice") // which nobody applies
+	if took := verify(); took < w.settle || took > 3*w.settle {
+		t.Errorf("it took %v, want to wait %v once", took, w.settle)
+	}
+	_, err := w.pool.Exec(t.Context(), `UPDATE graph_outbox SET attempts = 1, not_before = now() + interval '1 hour'`)
+	w.must(err)
+	w.settle = time.Minute
+	if took := verify(); took > w.settle {
+		t.Errorf("it took %v with a refused row", took)
 	}
 }
 
