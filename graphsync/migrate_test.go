@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"sync"
 	"testing"
 	"testing/fstest"
 
+	"github.com/google/go-cmp/cmp"
+
 	"reprise/internal/neo4jtest"
+	"reprise/migrations"
 )
 
 // files are migrations whose statements are given.
@@ -95,5 +99,44 @@ func TestMigrateTogether(t *testing.T) {
 	}
 	if err := first.CheckMigrated(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// Each version that this program ever had comes to the same schema.
+func TestMigrateFromEachVersion(t *testing.T) {
+	t.Parallel()
+	server := neo4jtest.Alone(t)
+	neo4jtest.Empty(t, server.Where())
+	t.Cleanup(func() { neo4jtest.Empty(t, server.Where()) })
+	g := open(t, server.Where())
+	dir, err := fs.Sub(migrations.Neo4j, "neo4j")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := fs.Glob(dir, "*.cypher")
+	if err != nil || len(names) < 2 {
+		t.Fatalf("there are %v, %v", names, err)
+	}
+	var schema any
+	for from := len(names); from >= 0; from-- {
+		neo4jtest.Empty(t, server.Where())
+		earlier := fstest.MapFS{}
+		for _, name := range names[:from] {
+			text, err := fs.ReadFile(dir, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			earlier[name] = &fstest.MapFile{Data: text}
+		}
+		if err := errors.Join(g.migrate(t.Context(), earlier, quiet()), g.Migrate(t.Context(), quiet()), g.CheckMigrated(t.Context())); err != nil {
+			t.Fatalf("from version %d: %v", from, err)
+		}
+		got := neo4jtest.Query(t, server.Where(), "SHOW INDEXES YIELD name, labelsOrTypes, properties, state WHERE labelsOrTypes IS NOT NULL RETURN * ORDER BY name", nil)
+		if schema == nil {
+			schema = got
+		}
+		if diff := cmp.Diff(schema, any(got)); diff != "" {
+			t.Errorf("from version %d (-from the newest +got):\n%s", from, diff)
+		}
 	}
 }
