@@ -77,6 +77,7 @@ func TestQuestionsArrive(t *testing.T) {
 	t.Parallel()
 	from, before := time.Date(1962, 1, 2, 3, 4, 5, 0, time.UTC), time.Date(1963, 1, 1, 0, 0, 0, 0, time.UTC)
 	q := questions()
+	var never time.Time
 	for path, want := range map[string][]any{
 		q[0]:                       {idA, 20, ""},
 		q[0] + "?limit=7&cursor=x": {idA, 7, "x"},
@@ -90,6 +91,7 @@ func TestQuestionsArrive(t *testing.T) {
 		q[5]:                      {recording.Timeline{Limit: 50}},
 		q[5] + "?from=1962-01-02T03:04:05Z&before=1963-01-01T00:00:00Z&limit=2&cursor=x&entityId=" + idA.String() + "&storyId=" + idB.String(): {
 			recording.Timeline{From: &from, Before: &before, EntityID: idA, StoryID: idB, Limit: 2, Cursor: "x"}},
+		q[5] + "?from=0001-01-01T00:00:00Z&before=0001-01-01T00:00:00Z": {recording.Timeline{From: &never, Before: &never, Limit: 50}},
 	} {
 		s, f := newGraphServer(t)
 		wantJSON[map[string]any](t, s.get(alice, path), http.StatusOK)
@@ -110,6 +112,7 @@ func TestQuestionsRefuseParameters(t *testing.T) {
 		q[2] + "?limit=0", q[2] + "?limit=201", "/v1/graph/path", "/v1/graph/path?from=" + idA.String(), "/v1/graph/path?to=" + idA.String(),
 		"/v1/graph/neighborhood", q[4] + "&depth=0", q[4] + "&depth=3", q[4] + "&limit=201", q[4] + "&limit=-5",
 		q[5] + "?from=yesterday", q[5] + "?before=1", q[5] + "?entityId=x", q[5] + "?storyId=urn:x", q[5] + "?limit=0",
+		q[5] + "?entityId=" + uuid.Nil.String(), q[5] + "?storyId=" + uuid.Nil.String(),
 	} {
 		wantProblem(t, s.get(alice, path), recording.CodeInvalidRequest)
 	}

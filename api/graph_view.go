@@ -205,4 +205,9 @@ func viewEntityRefs(list []recording.EntityRef) []entityRefView {
 	return refs
 }
 
-func utcOrNil(t time.Time) *time.Time { return utc(orNil(t)) }
+func utcOrNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return utc(&t)
+}

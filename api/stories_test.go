@@ -149,7 +149,9 @@ func TestListRecordingsOfStory(t *testing.T) {
 			t.Errorf("%s: %s", query, diff)
 		}
 	}
-	wantProblem(t, s.get(alice, "/v1/recordings?storyId=x"), recording.CodeInvalidRequest)
+	for _, id := range []string{"x", uuid.Nil.String()} {
+		wantProblem(t, s.get(alice, "/v1/recordings?storyId="+id), recording.CodeInvalidRequest)
+	}
 }
 
 func TestPatchStoryOfRecording(t *testing.T) {
