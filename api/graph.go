@@ -82,7 +82,7 @@ func (a *API) registerGraph() {
 	}, []recording.Code{recording.CodeInvalidRequest}, a.listEntities)
 	registerQuestion(a, huma.Operation{
 		OperationID: "getEntity", Path: "/v1/entities/{id}", Tags: []string{tagEntities},
-		Summary: "Get an entity", Description: "Where it is mentioned, and who and what occurs with it. One that is merged into another is not there. `GET /v1/timeline?entityId=` has all of its recordings, page by page.",
+		Summary: "Get an entity", Description: "Where it is mentioned, who and what occurs with it, and what is merged into it. One that is merged into another is not there. `GET /v1/timeline?entityId=` has all of its recordings, page by page.",
 	}, []recording.Code{recording.CodeInvalidRequest, recording.CodeNotFound}, a.getEntity)
 	registerQuestion(a, huma.Operation{
 		OperationID: "getPath", Path: "/v1/graph/path", Tags: []string{tagEntities},
@@ -143,7 +143,12 @@ func (a *API) getEntity(ctx context.Context, owner uuid.UUID, in *entityInput) (
 	if err != nil {
 		return nil, err
 	}
-	return &entityOutput{Body: a.viewEntity(card)}, nil
+	// A graph that is behind may show what is no more: then Postgres is right.
+	named, err := a.catalog.Entity(ctx, owner, id)
+	if err != nil {
+		return nil, err
+	}
+	return &entityOutput{Body: a.viewEntity(card, named)}, nil
 }
 
 func (a *API) getPath(ctx context.Context, owner uuid.UUID, in *pathInput) (*subgraphOutput, error) {

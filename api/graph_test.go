@@ -56,7 +56,10 @@ func (f *fakeGraph) Timeline(_ context.Context, owner uuid.UUID, q recording.Tim
 func newGraphServer(t *testing.T) (*server, *fakeGraph) {
 	t.Helper()
 	f := &fakeGraph{exampleGraph: newExampleGraph(exampleRecording(recording.NewID(), epoch), epoch)}
-	return newServer(t, func(_ *server, o *Options) { o.Graph = f }), f
+	return newServer(t, func(s *server, o *Options) {
+		o.Graph = f
+		s.entities = []recording.NamedEntity{{ID: idA, Merged: []recording.MergedEntity{{ID: idB, Name: "Anna"}}}}
+	}), f
 }
 
 var (
@@ -147,10 +150,23 @@ func TestQuestionsWithoutAnswer(t *testing.T) {
 	}
 }
 
+// What is merged into an entity is Postgres's answer, and so is that it is gone.
+func TestEntityHasMerged(t *testing.T) {
+	t.Parallel()
+	s, _ := newGraphServer(t)
+	card := wantJSON[entityCardView](t, s.get(alice, questions()[2]), http.StatusOK)
+	if diff := cmp.Diff([]mergedEntityView{{ID: idB, Name: "Anna"}}, card.Merged); diff != "" {
+		t.Error(diff)
+	}
+	s.entities = nil
+	wantProblem(t, s.get(alice, questions()[2]), recording.CodeNotFound)
+}
+
 // Lists are never null, and what is not known is absent.
 func TestEmptyAnswers(t *testing.T) {
 	t.Parallel()
 	s, f := newGraphServer(t)
+	s.entities[0].Merged = nil
 	f.exampleGraph = exampleGraph{timeline: recording.TimelinePage{Items: []recording.TimelineItem{{}}}, related: recording.Related{Items: []recording.RelatedRecording{{}}}}
 	for _, path := range questions() {
 		if text := s.get(alice, path).Body.String(); strings.Contains(text, "null") || strings.Contains(text, `"firstAt"`) {

@@ -73,6 +73,10 @@ func (f *fake) edit(what string, owner uuid.UUID, ids ...uuid.UUID) (recording.N
 	return e, nil
 }
 
+func (f *fake) Entity(_ context.Context, owner, id uuid.UUID) (recording.NamedEntity, error) {
+	return f.edit("read", owner, id)
+}
+
 func (f *fake) RenameEntity(_ context.Context, owner, id uuid.UUID, name string) (recording.NamedEntity, error) {
 	e, err := f.edit("rename "+name, owner, id)
 	e.Name = name
