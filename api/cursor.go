@@ -2,7 +2,10 @@ package api
 
 import (
 	"encoding/base64"
+	"reflect"
+	"time"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
 	"reprise/recording"
@@ -55,13 +58,42 @@ func viewPage[T, V any](list []T, page recording.Page, view func(T) V, id func(T
 	return items, nextCursor
 }
 
-// filterID reads an id that a list is filtered by.
+// filterID reads an id that a list is filtered by. The nil UUID is refused: behind here it
+// is no filter, so that it would let everything through.
 func filterID(name, text string) (uuid.UUID, error) {
 	id, err := uuid.Parse(text)
 	if err != nil {
 		return uuid.Nil, recording.Errorf(recording.CodeInvalidRequest, "The %s is no UUID.", name)
 	}
+	if id == uuid.Nil {
+		return uuid.Nil, recording.Errorf(recording.CodeInvalidRequest, "The %s is the nil UUID, which is nobody's.", name)
+	}
 	return id, nil
+}
+
+// optionalTime is a time that a list may be bounded by. huma has no pointers in
+// parameters, and the zero time is a bound as good as others: nothing is before it.
+type optionalTime struct {
+	time  time.Time
+	given bool
+}
+
+// Schema implements huma.SchemaProvider.
+func (optionalTime) Schema(r huma.Registry) *huma.Schema {
+	return huma.SchemaFromType(r, reflect.TypeFor[time.Time]())
+}
+
+// Receiver implements huma.ParamWrapper.
+func (o *optionalTime) Receiver() reflect.Value { return reflect.ValueOf(&o.time).Elem() }
+
+// OnParamSet implements huma.ParamReactor.
+func (o *optionalTime) OnParamSet(given bool, _ any) { o.given = given }
+
+func (o *optionalTime) orNil() *time.Time {
+	if !o.given {
+		return nil
+	}
+	return &o.time
 }
 
 func (in pageInput) page() (recording.Page, error) {

@@ -12,6 +12,8 @@ import (
 
 // EntityCatalog is where owners say what entities are called, and which are the same.
 type EntityCatalog interface {
+	// Entity returns one entity, with what is merged into it.
+	Entity(ctx context.Context, owner, id uuid.UUID) (recording.NamedEntity, error)
 	// RenameEntity gives an entity a name that analyses leave.
 	RenameEntity(ctx context.Context, owner, id uuid.UUID, name string) (recording.NamedEntity, error)
 	// MergeEntities says that other is the same as id, and returns the one that stays. Two
@@ -123,9 +125,13 @@ func answerEntity(e recording.NamedEntity, err error) (*namedEntityOutput, error
 }
 
 func viewNamedEntity(e recording.NamedEntity) namedEntityView {
-	v := namedEntityView{ID: e.ID, Kind: e.Kind, Name: e.Name, Merged: make([]mergedEntityView, 0, len(e.Merged))}
-	for _, m := range e.Merged {
-		v.Merged = append(v.Merged, mergedEntityView(m))
+	return namedEntityView{ID: e.ID, Kind: e.Kind, Name: e.Name, Merged: viewMerged(e)}
+}
+
+func viewMerged(e recording.NamedEntity) []mergedEntityView {
+	merged := make([]mergedEntityView, len(e.Merged))
+	for i, m := range e.Merged {
+		merged[i] = mergedEntityView(m)
 	}
-	return v
+	return merged
 }

@@ -71,7 +71,7 @@ func (a *API) addExamples(doc *huma.OpenAPI) {
 	graph := newExampleGraph(exampleRecording(id, at), at)
 	example(paths["/v1/recordings/{id}/related"].Get, a.viewRelated(graph.related))
 	example(paths["/v1/entities"].Get, viewEntities(graph.entities))
-	example(paths["/v1/entities/{id}"].Get, a.viewEntity(graph.entity))
+	example(paths["/v1/entities/{id}"].Get, a.viewEntity(graph.entity, grandma))
 	example(paths["/v1/graph/path"].Get, viewSubgraph(graph.path))
 	example(paths["/v1/graph/neighborhood"].Get, viewSubgraph(graph.neighborhood))
 	example(paths["/v1/timeline"].Get, a.viewTimeline(graph.timeline))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
@@ -63,12 +62,12 @@ type neighborhoodInput struct {
 }
 
 type timelineInput struct {
-	Limit    int       `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"At most this many items." example:"50"`
-	Cursor   string    `query:"cursor" maxLength:"64" doc:"The nextCursor of the page before; absent for the first page."`
-	From     time.Time `query:"from" doc:"Only what was recorded, or else uploaded, then or later."`
-	Before   time.Time `query:"before" doc:"Only what was recorded, or else uploaded, before then."`
-	EntityID string    `query:"entityId" format:"uuid" doc:"Only recordings that mention this entity, or are about it."`
-	StoryID  string    `query:"storyId" format:"uuid" doc:"Only recordings of this story."`
+	Limit    int          `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"At most this many items." example:"50"`
+	Cursor   string       `query:"cursor" maxLength:"64" doc:"The nextCursor of the page before; absent for the first page."`
+	From     optionalTime `query:"from" doc:"Only what was recorded, or else uploaded, then or later."`
+	Before   optionalTime `query:"before" doc:"Only what was recorded, or else uploaded, before then."`
+	EntityID string       `query:"entityId" format:"uuid" doc:"Only recordings that mention this entity, or are about it."`
+	StoryID  string       `query:"storyId" format:"uuid" doc:"Only recordings of this story."`
 }
 
 func (a *API) registerGraph() {
@@ -83,7 +82,7 @@ func (a *API) registerGraph() {
 	}, []recording.Code{recording.CodeInvalidRequest}, a.listEntities)
 	registerQuestion(a, huma.Operation{
 		OperationID: "getEntity", Path: "/v1/entities/{id}", Tags: []string{tagEntities},
-		Summary: "Get an entity", Description: "Where it is mentioned, and who and what occurs with it. One that is merged into another is not there. `GET /v1/timeline?entityId=` has all of its recordings, page by page.",
+		Summary: "Get an entity", Description: "Where it is mentioned, who and what occurs with it, and what is merged into it. One that is merged into another is not there. `GET /v1/timeline?entityId=` has all of its recordings, page by page.",
 	}, []recording.Code{recording.CodeInvalidRequest, recording.CodeNotFound}, a.getEntity)
 	registerQuestion(a, huma.Operation{
 		OperationID: "getPath", Path: "/v1/graph/path", Tags: []string{tagEntities},
@@ -144,7 +143,12 @@ func (a *API) getEntity(ctx context.Context, owner uuid.UUID, in *entityInput) (
 	if err != nil {
 		return nil, err
 	}
-	return &entityOutput{Body: a.viewEntity(card)}, nil
+	// A graph that is behind may show what is no more: then Postgres is right.
+	named, err := a.catalog.Entity(ctx, owner, id)
+	if err != nil {
+		return nil, err
+	}
+	return &entityOutput{Body: a.viewEntity(card, named)}, nil
 }
 
 func (a *API) getPath(ctx context.Context, owner uuid.UUID, in *pathInput) (*subgraphOutput, error) {
@@ -175,7 +179,7 @@ func answerSubgraph(g recording.Subgraph, err error) (*subgraphOutput, error) {
 }
 
 func (a *API) getTimeline(ctx context.Context, owner uuid.UUID, in *timelineInput) (*timelineOutput, error) {
-	t := recording.Timeline{From: orNil(in.From), Before: orNil(in.Before), Limit: in.Limit, Cursor: in.Cursor}
+	t := recording.Timeline{From: in.From.orNil(), Before: in.Before.orNil(), Limit: in.Limit, Cursor: in.Cursor}
 	for _, filter := range []struct {
 		name, text string
 		id         *uuid.UUID

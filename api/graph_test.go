@@ -56,7 +56,10 @@ func (f *fakeGraph) Timeline(_ context.Context, owner uuid.UUID, q recording.Tim
 func newGraphServer(t *testing.T) (*server, *fakeGraph) {
 	t.Helper()
 	f := &fakeGraph{exampleGraph: newExampleGraph(exampleRecording(recording.NewID(), epoch), epoch)}
-	return newServer(t, func(_ *server, o *Options) { o.Graph = f }), f
+	return newServer(t, func(s *server, o *Options) {
+		o.Graph = f
+		s.entities = []recording.NamedEntity{{ID: idA, Merged: []recording.MergedEntity{{ID: idB, Name: "Anna"}}}}
+	}), f
 }
 
 var (
@@ -77,6 +80,7 @@ func TestQuestionsArrive(t *testing.T) {
 	t.Parallel()
 	from, before := time.Date(1962, 1, 2, 3, 4, 5, 0, time.UTC), time.Date(1963, 1, 1, 0, 0, 0, 0, time.UTC)
 	q := questions()
+	var never time.Time
 	for path, want := range map[string][]any{
 		q[0]:                       {idA, 20, ""},
 		q[0] + "?limit=7&cursor=x": {idA, 7, "x"},
@@ -90,6 +94,7 @@ func TestQuestionsArrive(t *testing.T) {
 		q[5]:                      {recording.Timeline{Limit: 50}},
 		q[5] + "?from=1962-01-02T03:04:05Z&before=1963-01-01T00:00:00Z&limit=2&cursor=x&entityId=" + idA.String() + "&storyId=" + idB.String(): {
 			recording.Timeline{From: &from, Before: &before, EntityID: idA, StoryID: idB, Limit: 2, Cursor: "x"}},
+		q[5] + "?from=0001-01-01T00:00:00Z&before=0001-01-01T00:00:00Z": {recording.Timeline{From: &never, Before: &never, Limit: 50}},
 	} {
 		s, f := newGraphServer(t)
 		wantJSON[map[string]any](t, s.get(alice, path), http.StatusOK)
@@ -110,6 +115,7 @@ func TestQuestionsRefuseParameters(t *testing.T) {
 		q[2] + "?limit=0", q[2] + "?limit=201", "/v1/graph/path", "/v1/graph/path?from=" + idA.String(), "/v1/graph/path?to=" + idA.String(),
 		"/v1/graph/neighborhood", q[4] + "&depth=0", q[4] + "&depth=3", q[4] + "&limit=201", q[4] + "&limit=-5",
 		q[5] + "?from=yesterday", q[5] + "?before=1", q[5] + "?entityId=x", q[5] + "?storyId=urn:x", q[5] + "?limit=0",
+		q[5] + "?entityId=" + uuid.Nil.String(), q[5] + "?storyId=" + uuid.Nil.String(),
 	} {
 		wantProblem(t, s.get(alice, path), recording.CodeInvalidRequest)
 	}
@@ -144,10 +150,23 @@ func TestQuestionsWithoutAnswer(t *testing.T) {
 	}
 }
 
+// What is merged into an entity is Postgres's answer, and so is that it is gone.
+func TestEntityHasMerged(t *testing.T) {
+	t.Parallel()
+	s, _ := newGraphServer(t)
+	card := wantJSON[entityCardView](t, s.get(alice, questions()[2]), http.StatusOK)
+	if diff := cmp.Diff([]mergedEntityView{{ID: idB, Name: "Anna"}}, card.Merged); diff != "" {
+		t.Error(diff)
+	}
+	s.entities = nil
+	wantProblem(t, s.get(alice, questions()[2]), recording.CodeNotFound)
+}
+
 // Lists are never null, and what is not known is absent.
 func TestEmptyAnswers(t *testing.T) {
 	t.Parallel()
 	s, f := newGraphServer(t)
+	s.entities[0].Merged = nil
 	f.exampleGraph = exampleGraph{timeline: recording.TimelinePage{Items: []recording.TimelineItem{{}}}, related: recording.Related{Items: []recording.RelatedRecording{{}}}}
 	for _, path := range questions() {
 		if text := s.get(alice, path).Body.String(); strings.Contains(text, "null") || strings.Contains(text, `"firstAt"`) {

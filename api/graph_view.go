@@ -70,6 +70,7 @@ type entityCardView struct {
 	Mentions    int                  `json:"mentions" doc:"How often in all of them; a topic counts once in each." example:"7"`
 	FirstAt     *time.Time           `json:"firstAt,omitempty" doc:"When the first of them was recorded, or else uploaded."`
 	LastAt      *time.Time           `json:"lastAt,omitempty" doc:"When the last of them was."`
+	Merged      []mergedEntityView   `json:"merged" nullable:"false" doc:"What its owner says is the same, by name."`
 	MentionedIn []mentionedInView    `json:"mentionedIn" nullable:"false" doc:"Those recordings, the newest first."`
 	OccursWith  []occursWithView     `json:"occursWith" nullable:"false" doc:"Who and what else they mention, what is in most of them first: at most 50, in the newest 2,000."`
 	Complete    bool                 `json:"complete" doc:"false: mentionedIn or occursWith is not all."`
@@ -157,10 +158,10 @@ func viewEntities(page recording.EntityPage) entitiesPageView {
 	return v
 }
 
-func (a *API) viewEntity(card recording.EntityCard) entityCardView {
+func (a *API) viewEntity(card recording.EntityCard, named recording.NamedEntity) entityCardView {
 	v := entityCardView{
 		ID: card.ID, Kind: card.Kind, Name: card.Name, Recordings: card.Recordings, Mentions: card.Mentions,
-		FirstAt: utcOrNil(card.First), LastAt: utcOrNil(card.Last), Complete: card.Complete,
+		FirstAt: utcOrNil(card.First), LastAt: utcOrNil(card.Last), Merged: viewMerged(named), Complete: card.Complete,
 		MentionedIn: make([]mentionedInView, 0, len(card.MentionedIn)), OccursWith: make([]occursWithView, 0, len(card.OccursWith)),
 	}
 	for _, m := range card.MentionedIn {
@@ -205,4 +206,9 @@ func viewEntityRefs(list []recording.EntityRef) []entityRefView {
 	return refs
 }
 
-func utcOrNil(t time.Time) *time.Time { return utc(orNil(t)) }
+func utcOrNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return utc(&t)
+}

@@ -12,14 +12,14 @@ import (
 )
 
 type searchInput struct {
-	Query   string    `query:"q" required:"true" maxLength:"200" doc:"Words that must all be there; \"a phrase\"; -not; this or that; begin*. The last word is taken for the beginning of one, too." example:"grandmother school"`
-	Limit   int       `query:"limit" minimum:"1" maximum:"100" default:"20" doc:"At most this many items." example:"20"`
-	Cursor  string    `query:"cursor" maxLength:"64" doc:"The nextCursor of the page before; absent for the first page."`
-	StoryID string    `query:"storyId" format:"uuid" doc:"Only recordings of this story."`
-	From    time.Time `query:"from" doc:"Only what was recorded, or else uploaded, then or later."`
-	Before  time.Time `query:"before" doc:"Only what was recorded, or else uploaded, before then."`
-	Topic   string    `query:"topic" maxLength:"200" doc:"Only recordings about this topic, by any of its names if it was renamed or merged; case and punctuation don't matter."`
-	Entity  string    `query:"entity" maxLength:"200" doc:"Only recordings that name this person, place, organization or date; the same."`
+	Query   string       `query:"q" required:"true" maxLength:"200" doc:"Words that must all be there; \"a phrase\"; -not; this or that; begin*. The last word is taken for the beginning of one, too." example:"grandmother school"`
+	Limit   int          `query:"limit" minimum:"1" maximum:"100" default:"20" doc:"At most this many items." example:"20"`
+	Cursor  string       `query:"cursor" maxLength:"64" doc:"The nextCursor of the page before; absent for the first page."`
+	StoryID string       `query:"storyId" format:"uuid" doc:"Only recordings of this story."`
+	From    optionalTime `query:"from" doc:"Only what was recorded, or else uploaded, then or later."`
+	Before  optionalTime `query:"before" doc:"Only what was recorded, or else uploaded, before then."`
+	Topic   string       `query:"topic" maxLength:"200" doc:"Only recordings about this topic, by any of its names if it was renamed or merged; case and punctuation don't matter."`
+	Entity  string       `query:"entity" maxLength:"200" doc:"Only recordings that name this person, place, organization or date; the same."`
 }
 
 type searchPageView struct {
@@ -57,7 +57,7 @@ func (a *API) registerSearch() {
 func (a *API) search(ctx context.Context, owner uuid.UUID, in *searchInput) (*searchOutput, error) {
 	s := recording.Search{
 		Query: in.Query, Limit: in.Limit, Cursor: in.Cursor, Topic: in.Topic, Entity: in.Entity,
-		From: orNil(in.From), Before: orNil(in.Before),
+		From: in.From.orNil(), Before: in.Before.orNil(),
 	}
 	if in.StoryID != "" {
 		id, err := filterID("storyId", in.StoryID)
@@ -71,13 +71,6 @@ func (a *API) search(ctx context.Context, owner uuid.UUID, in *searchInput) (*se
 		return nil, err
 	}
 	return &searchOutput{Body: a.viewSearch(result)}, nil
-}
-
-func orNil(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
 }
 
 func (a *API) viewSearch(result recording.SearchResult) searchPageView {

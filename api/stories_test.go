@@ -73,6 +73,10 @@ func (f *fake) edit(what string, owner uuid.UUID, ids ...uuid.UUID) (recording.N
 	return e, nil
 }
 
+func (f *fake) Entity(_ context.Context, owner, id uuid.UUID) (recording.NamedEntity, error) {
+	return f.edit("read", owner, id)
+}
+
 func (f *fake) RenameEntity(_ context.Context, owner, id uuid.UUID, name string) (recording.NamedEntity, error) {
 	e, err := f.edit("rename "+name, owner, id)
 	e.Name = name
@@ -149,7 +153,9 @@ func TestListRecordingsOfStory(t *testing.T) {
 			t.Errorf("%s: %s", query, diff)
 		}
 	}
-	wantProblem(t, s.get(alice, "/v1/recordings?storyId=x"), recording.CodeInvalidRequest)
+	for _, id := range []string{"x", uuid.Nil.String()} {
+		wantProblem(t, s.get(alice, "/v1/recordings?storyId="+id), recording.CodeInvalidRequest)
+	}
 }
 
 func TestPatchStoryOfRecording(t *testing.T) {

@@ -155,7 +155,13 @@ func TestSearch(t *testing.T) {
 	if diff := cmp.Diff([]recording.Search{{Query: "walk", Limit: 7, Cursor: "c", StoryID: story, From: &from, Before: &before, Topic: "a", Entity: "b"}}, s.searches); diff != "" {
 		t.Error(diff)
 	}
-	for _, query := range []string{"", "q=" + strings.Repeat("a", 201), "q=a&limit=0", "q=a&limit=101", "q=a&storyId=x", "q=a&from=yesterday", "q=a&topic=" + strings.Repeat("a", 201)} {
+	var never time.Time
+	s.searches = nil
+	s.get(alice, "/v1/search?q=walk&before=0001-01-01T00:00:00Z")
+	if diff := cmp.Diff([]recording.Search{{Query: "walk", Limit: 20, Before: &never}}, s.searches); diff != "" {
+		t.Error(diff)
+	}
+	for _, query := range []string{"", "q=" + strings.Repeat("a", 201), "q=a&limit=0", "q=a&limit=101", "q=a&storyId=x", "q=a&storyId=" + uuid.Nil.String(), "q=a&from=yesterday", "q=a&topic=" + strings.Repeat("a", 201)} {
 		wantProblem(t, s.get(alice, "/v1/search?"+query), recording.CodeInvalidRequest)
 	}
 }

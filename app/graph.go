@@ -17,7 +17,7 @@ import (
 )
 
 // openGraph opens the graph that is configured. Its server may be away.
-func openGraph(cfg config.Graph) (*graphsync.Graph, error) {
+func openGraph(cfg config.Neo4j) (*graphsync.Graph, error) {
 	return graphsync.Open(graphsync.Options{URL: cfg.Neo4jURL, User: cfg.Neo4jUser, Password: string(cfg.Neo4jPassword)})
 }
 
@@ -25,7 +25,7 @@ func migrateGraph(ctx context.Context, cfg config.Config, log *slog.Logger) erro
 	if cfg.Neo4jURL == "" {
 		return nil
 	}
-	graph, err := openGraph(cfg.Graph)
+	graph, err := openGraph(cfg.Neo4j)
 	if err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func (s *server) startGraph(context.Context) (err error) {
 	if s.o.Config.Neo4jURL == "" {
 		return nil
 	}
-	if s.graph, err = openGraph(s.o.Config.Graph); err != nil {
+	if s.graph, err = openGraph(s.o.Config.Neo4j); err != nil {
 		return err
 	}
 	s.life.onStop("graph", s.graph.Close)
@@ -115,7 +115,8 @@ func (c *graphCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// GraphOptions say what an operator does with the graph. The Config has passed CheckGraph.
+// GraphOptions say what an operator does with the graph. The Config has passed CheckGraph,
+// or for RetryGraph CheckDatabase.
 type GraphOptions struct {
 	Config   config.Config
 	JSON     bool      // report as one JSON document, else as a table
@@ -138,7 +139,7 @@ func withGraph(ctx context.Context, o GraphOptions, do func(*catalog.Catalog, *g
 	if err != nil {
 		return err
 	}
-	graph, err := openGraph(o.Config.Graph)
+	graph, err := openGraph(o.Config.Neo4j)
 	if err != nil {
 		return err
 	}

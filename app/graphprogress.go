@@ -46,9 +46,16 @@ func (p *graphProgress) tell(at graphsync.Progress) {
 	}
 	p.told = time.Now()
 	rate := float64(at.Written) / max(at.Took.Seconds(), 0.001)
-	text := fmt.Sprintf("%d of %d rows, %.0f a second", at.Written, at.Total, rate)
-	if !done {
+	of := "of"
+	if at.Resumed && !done { // those of its first kind that are written already are counted
+		of = "of at most"
+	}
+	text := fmt.Sprintf("%d %s %d rows, %.0f a second", at.Written, of, at.Total, rate)
+	switch {
+	case !done:
 		text += ", at kind " + string(at.Kind)
+	case at.Total == 0: // it was interrupted at its end, or the database is empty
+		text = "no rows are left to write"
 	}
 	if !p.bar {
 		fmt.Fprintln(p.w, text)

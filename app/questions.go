@@ -12,7 +12,7 @@ func (s *server) openQuestions() (api.Graph, error) {
 	if s.o.Config.Neo4jURL == "" {
 		return nil, nil
 	}
-	graph, err := openGraph(s.o.Config.Graph)
+	graph, err := openGraph(s.o.Config.Neo4j)
 	if err != nil {
 		return nil, err
 	}

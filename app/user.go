@@ -19,7 +19,7 @@ import (
 	"reprise/recording"
 )
 
-// UserOptions say what an operator does with users. The Config has passed CheckUser.
+// UserOptions say what an operator does with users. The Config has passed CheckDatabase.
 type UserOptions struct {
 	Config config.Config
 	Out    io.Writer // for people

@@ -131,6 +131,9 @@ func TestMerges(t *testing.T) {
 	shows(one, map[string]int{"Grandma": 3})
 	waiting := r.count(`SELECT count(*) FROM graph_outbox`)
 	want("Grandma", "Anna")(r.MergeEntities(ctx, r.alice, grandma, anna)) // its answer was lost
+	want("Grandma", "Anna")(r.Entity(ctx, r.alice, grandma))
+	want("Anna")(r.Entity(ctx, r.alice, anna))
+	refused(recording.CodeNotFound)(r.Entity(ctx, bob, grandma))
 	if n := r.count(`SELECT count(*) FROM graph_outbox`); n != waiting {
 		t.Errorf("a merge that is there already touches %d", n-waiting)
 	}

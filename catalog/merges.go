@@ -12,6 +12,11 @@ import (
 // What an owner says of entities: what they are called, and which are the same. It stays
 // when recordings are analysed again, because mentions are of entities as found.
 
+// Entity returns one of the owner's entities, also one that is merged into another.
+func (c *Catalog) Entity(ctx context.Context, owner, id uuid.UUID) (recording.NamedEntity, error) {
+	return readEntity(ctx, c.pool, owner, id)
+}
+
 // RenameEntity gives one of the owner's entities a name that analyses leave.
 func (c *Catalog) RenameEntity(ctx context.Context, owner, id uuid.UUID, name string) (recording.NamedEntity, error) {
 	var e recording.NamedEntity

@@ -118,6 +118,7 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 		"analyse again": func() error {
 			return (&rig{Catalog: c, pool: pool}).tryAnalyse(ctx, shown, about("Anna", "Bert"))
 		},
+		"entity": func() error { _, err := c.Entity(ctx, r.alice, anna); return err },
 		"merge":  func() error { _, err := c.MergeEntities(ctx, r.alice, anna, bert); return err },
 		"rename": func() error { _, err := c.RenameEntity(ctx, r.alice, anna, "Ann"); return err },
 		"split":  func() error { _, err := c.SplitEntity(ctx, r.alice, anna, bert); return err },

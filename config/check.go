@@ -54,24 +54,24 @@ func (c *Config) CheckDev() error {
 func (c *Config) CheckMigrate() error {
 	var p Problems
 	c.Database.check(&p)
-	c.Graph.check(&p)
+	c.Neo4j.check(&p)
 	c.Log.check(&p)
 	return p.err()
 }
 
-// CheckGraph is Check for what commands about the graph need, which is a graph too.
+// CheckGraph is Check for what writing and comparing the graph needs, which is a graph too.
 func (c *Config) CheckGraph() error {
 	var p Problems
 	c.Database.check(&p)
-	c.Graph.check(&p)
+	c.Neo4j.check(&p)
 	if c.Neo4jURL == "" {
 		p.add("REPRISE_NEO4J_URL", "needed: a Neo4j server, such as bolt://127.0.0.1:7687")
 	}
 	return p.err()
 }
 
-// CheckUser is Check for what looking at users in the database needs.
-func (c *Config) CheckUser() error {
+// CheckDatabase is Check for what needs the database alone.
+func (c *Config) CheckDatabase() error {
 	var p Problems
 	c.Database.check(&p)
 	return p.err()

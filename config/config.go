@@ -135,14 +135,19 @@ type Insights struct {
 	AIPieces               int      `setting:"REPRISE_AI_PIECES" default:"0" placeholder:"COUNT" help:"How many pieces of recordings, of some minutes each, a process has transcribed at a time, and how many recordings it has analysed. 0 is half the number of CPUs with a program on this machine, and 4 with a service."`
 }
 
-// Graph is where connections between recordings are kept. Without a URL there is none.
+// Graph is how connections between recordings are kept and asked for. Without a URL there
+// are none.
 type Graph struct {
+	Neo4j
+	GraphTimeout time.Duration `setting:"REPRISE_GRAPH_TIMEOUT" default:"3s" placeholder:"DURATION" help:"How long a question to the graph may take. One that takes longer, also because Neo4j is away, is answered with 503."`
+}
+
+// Neo4j is where they are kept.
+type Neo4j struct {
 	Neo4jURL          string `name:"neo4j-url" setting:"REPRISE_NEO4J_URL" placeholder:"URL" help:"A Neo4j 5 server, for questions about how recordings are connected: bolt://host:7687, or neo4j:// for a cluster, with +s behind the scheme for TLS. Without one everything else works."`
 	Neo4jUser         string `name:"neo4j-user" setting:"REPRISE_NEO4J_USER" default:"neo4j" placeholder:"NAME" help:"Who Reprise is to Neo4j. It may read and write, and make constraints and indexes."`
 	Neo4jPassword     Secret `name:"neo4j-password" setting:"REPRISE_NEO4J_PASSWORD" placeholder:"PASSWORD" help:"That user's password. Needed with REPRISE_NEO4J_URL."`
 	Neo4jPasswordFile string `name:"neo4j-password-file" setting:"REPRISE_NEO4J_PASSWORD_FILE" placeholder:"FILE" help:"A file with the password in it, instead of the password."`
-
-	GraphTimeout time.Duration `setting:"REPRISE_GRAPH_TIMEOUT" default:"3s" placeholder:"DURATION" help:"How long a question to the graph may take. One that takes longer, also because Neo4j is away, is answered with 503."`
 }
 
 // Log is what is logged and how.

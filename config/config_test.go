@@ -82,7 +82,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Processing: config.Processing{Workers: runtime.GOMAXPROCS(0), Sandbox: "best-effort"},
 		Insights:   config.Insights{AITranscription: "local", AIAnalysis: "local", AIPieces: max(1, runtime.GOMAXPROCS(0)/2)},
-		Graph:      config.Graph{Neo4jUser: "neo4j", GraphTimeout: 3 * time.Second},
+		Graph:      config.Graph{Neo4j: config.Neo4j{Neo4jUser: "neo4j"}, GraphTimeout: 3 * time.Second},
 		Log:        config.Log{LogLevel: "info", LogFormat: "json"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

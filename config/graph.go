@@ -6,8 +6,12 @@ import (
 )
 
 func (g *Graph) check(p *Problems) {
-	secretFromFile(p, "REPRISE_NEO4J_PASSWORD", &g.Neo4jPassword, &g.Neo4jPasswordFile)
+	g.Neo4j.check(p)
 	positive(p, "REPRISE_GRAPH_TIMEOUT", g.GraphTimeout)
+}
+
+func (g *Neo4j) check(p *Problems) {
+	secretFromFile(p, "REPRISE_NEO4J_PASSWORD", &g.Neo4jPassword, &g.Neo4jPasswordFile)
 	if g.Neo4jURL == "" {
 		return
 	}

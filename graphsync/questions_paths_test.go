@@ -151,6 +151,8 @@ func TestTimeline(t *testing.T) {
 	same(t, "from", all(want[1:]...), v.timeline(recording.Timeline{From: &from, Limit: 2}))
 	same(t, "before", all(want[:3]...), v.timeline(recording.Timeline{Before: &before, Limit: 2}))
 	same(t, "both", all(want[1:3]...), v.timeline(recording.Timeline{From: &from, Before: &before, Limit: 1}))
+	same(t, "before year 1", "", v.timeline(recording.Timeline{Before: new(time.Time), Limit: 1}))
+	same(t, "from year 1 on", all(want...), v.timeline(recording.Timeline{From: new(time.Time), Limit: 2}))
 	same(t, "none", "", v.timeline(recording.Timeline{From: &before, Before: &from, Limit: 1}))
 	same(t, "of Bruno", all(want[2:4]...), v.timeline(recording.Timeline{EntityID: v.ids["Bruno"], Limit: 1}))
 	same(t, "about bread", all(want[0], want[2]), v.timeline(recording.Timeline{EntityID: v.ids["bread"], Limit: 5}))

@@ -113,6 +113,9 @@ func checkStory(meta map[string]string, r *recording.Recording) error {
 	if err != nil {
 		return metadataError("storyId is not a UUID")
 	}
+	if id == uuid.Nil { // as when a recording is changed
+		return metadataError("no story has this storyId")
+	}
 	r.StoryID = &id
 	return nil
 }

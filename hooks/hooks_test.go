@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 
 	"reprise/hooks"
 	"reprise/recording"
@@ -110,6 +111,7 @@ func TestAdmit(t *testing.T) {
 		"no time":               {nil, map[string]string{"recordedAt": "yesterday"}, recording.CodeInvalidMetadata},
 		"last year in its zone": {nil, map[string]string{"recordedAt": "9999-12-31T23:59:59-01:00"}, recording.CodeInvalidMetadata},
 		"story":                 {nil, map[string]string{"storyId": "0197f1d2-0000-7000-8000-000000000001"}, ""},
+		"nil story":             {nil, map[string]string{"storyId": uuid.Nil.String()}, recording.CodeInvalidMetadata},
 		"no story":              {nil, map[string]string{"storyId": "1"}, recording.CodeInvalidMetadata},
 		"digest":                {nil, map[string]string{"sha256": strings.Repeat("aB", 32)}, ""},
 		"short digest":          {nil, map[string]string{"sha256": "abcd"}, recording.CodeInvalidMetadata},

@@ -147,7 +147,7 @@ func (c *devCommand) Run(ctx context.Context, p *program, sources *config.Source
 type migrateCommand struct {
 	configFile
 	config.Database `group:"Database:"`
-	config.Graph    `group:"Graph:"`
+	config.Neo4j    `group:"Graph:"`
 	config.Log      `group:"Log:"`
 }
 
@@ -162,7 +162,7 @@ Exit codes: 0 the schema is up to date; 1 the configuration makes no sense; 2 it
 
 // Run implements the command.
 func (c *migrateCommand) Run(ctx context.Context, p *program, sources *config.Sources) error {
-	cfg := config.Config{Database: c.Database, Graph: c.Graph, Log: c.Log}
+	cfg := config.Config{Database: c.Database, Graph: config.Graph{Neo4j: c.Neo4j}, Log: c.Log}
 	if err := sources.Check(cfg.CheckMigrate); err != nil {
 		return err
 	}

@@ -29,15 +29,15 @@ func (graphCommand) Help() string {
     reprise graph rebuild --config /etc/reprise.env`
 }
 
-// graphSettings is what every command about the graph needs.
+// graphSettings is what commands need that write or compare the graph.
 type graphSettings struct {
 	configFile
 	config.Database `group:"Database:"`
-	config.Graph    `group:"Graph:"`
+	config.Neo4j    `group:"Graph:"`
 }
 
 func (g *graphSettings) options(p *program, sources *config.Sources) (app.GraphOptions, error) {
-	cfg := config.Config{Database: g.Database, Graph: g.Graph}
+	cfg := config.Config{Database: g.Database, Graph: config.Graph{Neo4j: g.Neo4j}}
 	err := sources.Check(cfg.CheckGraph)
 	return app.GraphOptions{
 		Config: cfg, Out: p.stdout, Progress: p.stderr, Log: logger(config.Log{LogLevel: "warn", LogFormat: "text"}, p.stderr),
@@ -104,7 +104,10 @@ func (c *verifyGraphCommand) Run(ctx context.Context, p *program, sources *confi
 	return nil
 }
 
-type retryGraphCommand struct{ graphSettings }
+type retryGraphCommand struct {
+	configFile
+	config.Database `group:"Database:"`
+}
 
 // Help implements kong.HelpProvider.
 func (retryGraphCommand) Help() string {
@@ -115,9 +118,9 @@ Exit codes: 0 it is done; 1 the flags or settings make no sense; 2 it failed.`
 
 // Run implements the command.
 func (c *retryGraphCommand) Run(ctx context.Context, p *program, sources *config.Sources) error {
-	o, err := c.options(p, sources)
-	if err != nil {
+	cfg := config.Config{Database: c.Database}
+	if err := sources.Check(cfg.CheckDatabase); err != nil {
 		return err
 	}
-	return p.retryGraph(ctx, o)
+	return p.retryGraph(ctx, app.GraphOptions{Config: cfg, Out: p.stdout})
 }

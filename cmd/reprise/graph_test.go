@@ -10,7 +10,7 @@ import (
 func TestGraph(t *testing.T) {
 	t.Parallel()
 	environ := []string{"REPRISE_DATABASE_URL=postgres://u:hunter2@db/reprise", "REPRISE_NEO4J_URL=bolt://graph:7687", "REPRISE_NEO4J_PASSWORD=hunter2"}
-	for _, args := range []string{"rebuild --restart --json", "verify --repair --json", "retry"} {
+	for _, args := range []string{"rebuild --restart --json", "verify --repair --json", "rebuild"} {
 		var c calls
 		code, stdout, stderr := reprise(t.Context(), &c, environ, strings.Fields("graph "+args)...)
 		if code != 0 || stdout != "" || stderr != "" {
@@ -39,6 +39,8 @@ func TestGraph(t *testing.T) {
 		"verify, flag":        {environ: environ, args: "verify --fix", want: 2, stderr: "reprise: unknown flag --fix; see reprise graph verify --help\n"},
 		"rebuild, no graph":   {environ: environ[:1], args: "rebuild", want: 1, stderr: "reprise: REPRISE_NEO4J_URL: needed"},
 		"rebuild fails":       {calls: calls{err: errors.New("no")}, environ: environ, args: "rebuild", want: 2, stderr: "reprise: no\n"},
+		"retry, no graph":     {environ: environ[:1], args: "retry"},
+		"retry, no database":  {environ: environ[1:], args: "retry", want: 1, stderr: "reprise: REPRISE_DATABASE_URL: needed"},
 		"retry fails":         {calls: calls{err: errors.New("no")}, environ: environ, args: "retry", want: 2, stderr: "reprise: no\n"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -46,7 +46,7 @@ type userDatabase struct {
 
 func (d *userDatabase) options(p *program, sources *config.Sources) (app.UserOptions, error) {
 	cfg := config.Config{Database: d.Database}
-	err := sources.Check(cfg.CheckUser)
+	err := sources.Check(cfg.CheckDatabase)
 	return app.UserOptions{Config: cfg, Out: p.stdout}, err
 }
 

@@ -7,7 +7,7 @@
 // It promises that a server listens for Bolt on loopback only, on a port that was
 // free, asks for a password that was made for it, and ends with its parent, on Linux
 // even if that was killed. What it has is in a folder of its own, so that the next
-// start finds it.
+// start finds it; a second server in that folder is refused at once.
 package neo4jserver
 
 import (
@@ -26,6 +26,8 @@ import (
 
 	"reprise/internal/child"
 )
+
+var errRunning = errors.New("another server runs in this folder; stop it first")
 
 // User is whom a server knows.
 const User = "neo4j"
@@ -71,9 +73,6 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	if s.password, err = keptPassword(s.path("password")); err != nil {
-		return nil, err
-	}
 	for range startTries {
 		var addresses []string
 		if addresses, err = child.FreeAddresses(1); err != nil {
@@ -83,7 +82,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		if err = s.Restart(ctx); err == nil {
 			return s, nil
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || errors.Is(err, errRunning) {
 			break
 		}
 	}
@@ -138,7 +137,33 @@ func keptPassword(path string) (string, error) {
 	return string(text), err
 }
 
+// lockDir takes the folder's lock, which lasts until every copy of the file is closed.
+func (s *Server) lockDir() (*os.File, error) {
+	f, err := os.OpenFile(s.path("lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		err = fmt.Errorf("%s: %w", s.dir, errRunning)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
 func (s *Server) launch() error {
+	// Before anything is written: the settings and the log may be another's.
+	lock, err := s.lockDir()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if s.password, err = keptPassword(s.path("password")); err != nil {
+		return err
+	}
 	libraries, err := child.Cached("neo4j")
 	if err != nil {
 		return err
@@ -183,6 +208,8 @@ func (s *Server) launch() error {
 		"-cp", filepath.Join(libraries, "*")+":"+libraries, "Server", s.dir)
 	cmd := exec.Command(java, args...)
 	cmd.Dir = s.dir
+	// The server's own copy of the lock: it is free once the server is gone, however.
+	cmd.ExtraFiles = []*os.File{lock}
 	s.child, err = child.Start(cmd, s.path("log"))
 	return err
 }
