@@ -48,11 +48,12 @@ func wav(t *testing.T, from, seconds, upsampled int) []byte {
 	put(&b, uint32(16), uint16(1), uint16(2), uint32(rate), uint32(rate*frame), uint16(frame), uint16(16))
 	b.WriteString("data")
 	put(&b, uint32(size))
+	same := make([]byte, frame*upsampled)
 	for _, sample := range speech.samples[from : from+seconds*speechRate] {
-		for range 2 * upsampled {
-			b.WriteByte(byte(sample))
-			b.WriteByte(byte(sample >> 8))
+		for i := 0; i < len(same); i += 2 {
+			binary.LittleEndian.PutUint16(same[i:], uint16(sample))
 		}
+		b.Write(same)
 	}
 	return b.Bytes()
 }

@@ -14,16 +14,8 @@ import (
 
 	"reprise/internal/s3test"
 	"reprise/storage"
+	"reprise/storage/storagetest"
 )
-
-// content returns n bytes; those of another seed differ everywhere.
-func content(seed byte, n int) []byte {
-	p := make([]byte, n)
-	for i := range p {
-		p[i] = seed + byte(i%251)
-	}
-	return p
-}
 
 func put(t *testing.T, s *Store, key string, p []byte) {
 	t.Helper()
@@ -71,13 +63,13 @@ func TestReadRequests(t *testing.T) {
 			headBytes + 1: {"GetObject": 2},
 			1 << 20:       {"GetObject": 2},
 		} {
-			put(t, s, "object", content(1, n))
+			put(t, s, "object", storagetest.Pattern(1, n))
 			proxy.ResetCounts()
 			got, err := readAll(t.Context(), s, "object")
 			if err != nil {
 				t.Errorf("read %d bytes: %v", n, err)
 			}
-			wantBytes(t, "read", got, content(1, n))
+			wantBytes(t, "read", got, storagetest.Pattern(1, n))
 			wantCounts(t, "read", proxy, want)
 		}
 	})
@@ -90,7 +82,7 @@ func TestReadBroken(t *testing.T) {
 		proxy := server.Proxy(t)
 		s := newStore(t, proxy.URL(server.Bucket(t)))
 		s.timeout = testTimeout
-		want := content(1, 1<<20)
+		want := storagetest.Pattern(1, 1<<20)
 		put(t, s, "object", want)
 		for _, fault := range s3test.Faults() {
 			for n := 1; n <= 2; n++ {
@@ -127,7 +119,7 @@ func TestFetchFails(t *testing.T) {
 	server := s3test.Servers(t)[0]
 	proxy := server.Proxy(t)
 	s := newStore(t, proxy.URL(server.Bucket(t)))
-	put(t, s, "object", content(1, 1<<20))
+	put(t, s, "object", storagetest.Pattern(1, 1<<20))
 	proxy.ResetCounts()
 	proxy.Fail(func(r s3test.Request) s3test.Fault {
 		if r.N == 1 {
@@ -149,13 +141,13 @@ func TestReadReplaced(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, server *s3test.Server) {
 		s := newStore(t, server.URL(server.Bucket(t)))
-		put(t, s, "object", content(1, 1<<20))
+		put(t, s, "object", storagetest.Pattern(1, 1<<20))
 		o, err := s.Open(t.Context(), "object")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer o.Close()
-		put(t, s, "object", content(2, 1<<20))
+		put(t, s, "object", storagetest.Pattern(2, 1<<20))
 		if _, err := o.Seek(-100, io.SeekEnd); err != nil {
 			t.Fatal(err)
 		}
@@ -169,7 +161,7 @@ func TestReadCanceled(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, server *s3test.Server) {
 		s := newStore(t, server.URL(server.Bucket(t)))
-		put(t, s, "object", content(1, 8<<20))
+		put(t, s, "object", storagetest.Pattern(1, 8<<20))
 		ctx, cancel := context.WithCancel(t.Context())
 		o, err := s.Open(ctx, "object")
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"reprise/internal/s3test"
 	"reprise/storage"
+	"reprise/storage/storagetest"
 )
 
 const (
@@ -29,7 +30,7 @@ func TestPutRequests(t *testing.T) {
 			for n, parts := range map[int]int{0: 0, 1: 0, 64 << 10: 0, 1 << 20: 0, testPart: 0, testPart + 1: 2, 2 * testPart: 2, 2*testPart + 1: 3} {
 				proxy.ResetCounts()
 				// A reader whose length can't be asked for.
-				info, err := s.Put(t.Context(), "object", iotest.HalfReader(bytes.NewReader(content(1, n))))
+				info, err := s.Put(t.Context(), "object", iotest.HalfReader(bytes.NewReader(storagetest.Pattern(1, n))))
 				if err != nil || info.SizeBytes != int64(n) {
 					t.Fatalf("Put of %d bytes = %+v, %v", n, info, err)
 				}
@@ -45,7 +46,7 @@ func TestPutRequests(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
-				wantBytes(t, "Put", got, content(1, n))
+				wantBytes(t, "Put", got, storagetest.Pattern(1, n))
 			}
 		}
 	})
@@ -75,7 +76,7 @@ func TestPutLeavesNothing(t *testing.T) {
 			proxy.Fail(test.rule)
 			s := newStore(t, proxy.URL(bucket, "part-size=5MiB"))
 			ctx, cancel := context.WithCancel(t.Context())
-			r := io.Reader(bytes.NewReader(content(1, testPart+1000)))
+			r := io.Reader(bytes.NewReader(storagetest.Pattern(1, testPart+1000)))
 			if test.tail != nil {
 				r = io.MultiReader(r, test.tail(cancel))
 			}
@@ -112,12 +113,12 @@ func TestPutThroughFaults(t *testing.T) {
 						n = 1000
 					}
 					// An older object of the same size is not taken for the new one.
-					put(t, s, "object", content(byte(i+1), n))
+					put(t, s, "object", storagetest.Pattern(byte(i+1), n))
 					proxy.ResetCounts()
 					proxy.Fail(s3test.Nth(op, 1, fault))
-					put(t, s, "object", content(0, n))
+					put(t, s, "object", storagetest.Pattern(0, n))
 					proxy.Fail(nil)
-					wantBytes(t, "object", server.Object(t, bucket, "objects/object"), content(0, n))
+					wantBytes(t, "object", server.Object(t, bucket, "objects/object"), storagetest.Pattern(0, n))
 				})
 			}
 		}
@@ -137,7 +138,7 @@ func TestCompleteLost(t *testing.T) {
 			t.Fatal(err)
 		}
 		m := multipart{name: name, id: id}
-		part, err := s.uploadPart(t.Context(), m, 1, newBody(content(1, 1000)))
+		part, err := s.uploadPart(t.Context(), m, 1, newBody(storagetest.Pattern(1, 1000)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,10 +146,10 @@ func TestCompleteLost(t *testing.T) {
 		if err := s.complete(t.Context(), m, []uploaded{part}, 1000); !errors.Is(err, storage.ErrLost) {
 			t.Errorf("complete = %v, want ErrLost", err)
 		}
-		if _, err := s.uploadPart(t.Context(), m, 2, newBody(content(1, 1000))); !errors.Is(err, storage.ErrLost) {
+		if _, err := s.uploadPart(t.Context(), m, 2, newBody(storagetest.Pattern(1, 1000))); !errors.Is(err, storage.ErrLost) {
 			t.Errorf("uploadPart = %v, want ErrLost", err)
 		}
-		put(t, s, "object", content(1, 1000))
+		put(t, s, "object", storagetest.Pattern(1, 1000))
 		if err := s.complete(t.Context(), m, []uploaded{part}, 1000); err != nil {
 			t.Errorf("complete beside the object: %v", err)
 		}
@@ -193,7 +194,7 @@ func TestCompleteTwice(t *testing.T) {
 			t.Fatal(err)
 		}
 		m := multipart{name: name, id: id}
-		part, err := s.uploadPart(t.Context(), m, 1, newBody(content(1, 6<<20)))
+		part, err := s.uploadPart(t.Context(), m, 1, newBody(storagetest.Pattern(1, 6<<20)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -206,6 +207,6 @@ func TestCompleteTwice(t *testing.T) {
 				t.Errorf("complete: %v", err)
 			}
 		}
-		wantBytes(t, "object", server.Object(t, bucket, "objects/object"), content(1, 6<<20))
+		wantBytes(t, "object", server.Object(t, bucket, "objects/object"), storagetest.Pattern(1, 6<<20))
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"reprise/internal/s3test"
 	"reprise/recording"
 	"reprise/storage"
+	"reprise/storage/storagetest"
 )
 
 // ask sends a request as a listener's browser does, which has no credentials.
@@ -55,7 +56,7 @@ func TestSignedURL(t *testing.T) {
 		proxy := server.Proxy(t)
 		bucketURL := server.URL(server.Bucket(t), "public-endpoint="+url.QueryEscape(proxy.Endpoint))
 		s := newStore(t, strings.Replace(bucketURL, "?", "/a/prefix?", 1))
-		want := content(1, 100_000)
+		want := storagetest.Pattern(1, 100_000)
 		put(t, s, "a/object", want)
 		get, head := sign(t, s, "a/object", http.MethodGet), sign(t, s, "a/object", http.MethodHead)
 

@@ -22,10 +22,10 @@ var listTests = map[string]func(*suite){
 func testList(s *suite) {
 	s.wantEmpty()
 	begin := time.Now().Add(-time.Minute) // the storage's clock may be another
-	s.put("a/one", pattern(1, 1000))
+	s.put("a/one", Pattern(1, 1000))
 	u := s.newUpload()
-	u.send(false, pattern(1, 3000))
-	u.send(false, pattern(2, 1000))
+	u.send(false, Pattern(1, 3000))
+	u.send(false, Pattern(2, 1000))
 	found := s.entries()
 	objects, uploads := found[recording.StoredObject], found[recording.StoredParts]
 	if len(objects) != 1 || objects[0].Key != "a/one" || objects[0].SizeBytes != 1000 || objects[0].ModifiedAt.Before(begin) {
@@ -60,7 +60,7 @@ func testListDeletes(s *suite) {
 	group.Wait()
 	for range 3 {
 		u := s.newUpload()
-		u.send(false, pattern(1, 10))
+		u.send(false, Pattern(1, 10))
 		if u.outsideLedger() > 0 {
 			want++
 		}

@@ -33,7 +33,7 @@ func (s *suite) oneToThree(test func(*upload)) {
 	for n := 1; n <= 3; n++ {
 		u := s.newUpload()
 		for i := range n {
-			u.send(false, pattern(byte(i), 1000+i))
+			u.send(false, Pattern(byte(i), 1000+i))
 		}
 		test(u)
 	}
@@ -124,8 +124,8 @@ func testCheckParts(s *suite) {
 	check(s.newUpload())
 	s.oneToThree(check)
 	large := s.newUpload()
-	large.send(false, pattern(1, 9<<20))
-	large.send(false, pattern(2, 1000))
+	large.send(false, Pattern(1, 9<<20))
+	large.send(false, Pattern(2, 1000))
 	check(large)
 	canceled, cancel := context.WithCancel(s.ctx)
 	cancel()
@@ -140,14 +140,14 @@ func testDiscardNothing(s *suite) {
 
 func testDiscardUncommitted(s *suite) {
 	u := s.newUpload()
-	u.send(false, pattern(1, 1000))
+	u.send(false, Pattern(1, 1000))
 	stale := u.writer(false)
-	u.writeOnly(stale, pattern(9, 1000))
+	u.writeOnly(stale, Pattern(9, 1000))
 	if _, err := stale.Flush(s.ctx); err != nil {
 		s.Fatalf("Flush: %v", err)
 	}
 	other := s.newUpload()
-	other.send(false, pattern(2, 1000))
+	other.send(false, Pattern(2, 1000))
 	u.discard()
 	_ = stale.Close()
 	other.assemble()
@@ -173,8 +173,8 @@ var objectTests = map[string]func(*suite){
 
 func testPut(s *suite) {
 	for _, n := range []int{0, 1, 100_000, 6 << 20} {
-		s.put("object", pattern(byte(n), n))
-		s.wantObject("object", pattern(byte(n), n))
+		s.put("object", Pattern(byte(n), n))
+		s.wantObject("object", Pattern(byte(n), n))
 	}
 	s.put("a/b/c.dat", []byte("deep"))
 	s.put("a/b/d.dat", []byte("deeper"))
@@ -197,14 +197,14 @@ func testPut(s *suite) {
 func testReplaced(s *suite) {
 	const n = 3 << 20
 	for name, change := range map[string]func(){
-		"replaced": func() { s.put("replaced", pattern(2, n)) },
+		"replaced": func() { s.put("replaced", Pattern(2, n)) },
 		"deleted": func() {
 			if err := s.store.Delete(s.ctx, "deleted"); err != nil {
 				s.Errorf("Delete: %v", err)
 			}
 		},
 	} {
-		s.put(name, pattern(1, n))
+		s.put(name, Pattern(1, n))
 		object, err := s.store.Open(s.ctx, name)
 		if err != nil {
 			s.Fatalf("Open: %v", err)
@@ -216,8 +216,8 @@ func testReplaced(s *suite) {
 		change()
 		rest, err := io.ReadAll(object)
 		got := append(begin, rest...)
-		if len(got) > n || !bytes.Equal(got, pattern(1, n)[:len(got)]) {
-			s.Errorf("%s: other bytes from %d on", name, differAt(got, pattern(1, n)))
+		if len(got) > n || !bytes.Equal(got, Pattern(1, n)[:len(got)]) {
+			s.Errorf("%s: other bytes from %d on", name, differAt(got, Pattern(1, n)))
 		}
 		if err == nil && len(got) < n || err != nil && !errors.Is(err, storage.ErrNotFound) {
 			s.Errorf("%s: reading ended after %d bytes with %v", name, len(got), err)
@@ -229,7 +229,7 @@ func testReplaced(s *suite) {
 func testPutFails(s *suite) {
 	broken := errors.New("broken")
 	reader := func() io.Reader {
-		return io.MultiReader(bytes.NewReader(pattern(1, 6<<20)), iotest.ErrReader(broken))
+		return io.MultiReader(bytes.NewReader(Pattern(1, 6<<20)), iotest.ErrReader(broken))
 	}
 	if _, err := s.store.Put(s.ctx, "new", reader()); !errors.Is(err, broken) {
 		s.Errorf("Put = %v, want the reader's error", err)
@@ -249,7 +249,7 @@ func testPutFails(s *suite) {
 }
 
 func testSeek(s *suite) {
-	content := pattern(1, 10_000)
+	content := Pattern(1, 10_000)
 	s.put("object", content)
 	object, err := s.store.Open(s.ctx, "object")
 	if err != nil {
@@ -328,7 +328,7 @@ func testDelete(s *suite) {
 }
 
 func testFetch(s *suite) {
-	content := pattern(1, 100_000)
+	content := Pattern(1, 100_000)
 	s.put("a/object", content)
 	path := filepath.Join(s.TempDir(), "file")
 	if err := s.store.Fetch(s.ctx, "a/object", path); err != nil {
@@ -348,7 +348,7 @@ func testFetch(s *suite) {
 
 func testKeys(s *suite) {
 	u := s.newUpload()
-	u.send(false, pattern(1, 10))
+	u.send(false, Pattern(1, 10))
 	for _, key := range []string{
 		"", "/", ".", "..", "/etc/passwd", "../object", "a/../../b", "a//b", "a/", "a/./b", ".hidden", "tmp/a",
 		"a\\b", "a b", "a\x00b", "a\nb", "%2e%2e/a", "ü", "a:b", "a*", strings.Repeat("n", 201), strings.Repeat("a/", 300) + "a",

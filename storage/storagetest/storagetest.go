@@ -313,11 +313,15 @@ func differAt(a, b []byte) int {
 	return min(len(a), len(b))
 }
 
-// pattern returns n bytes; those of another seed differ everywhere.
-func pattern(seed byte, n int) []byte {
+// Pattern returns n bytes; those of another seed differ everywhere.
+func Pattern(seed byte, n int) []byte {
+	const period = 251
 	p := make([]byte, n)
-	for i := range p {
-		p[i] = seed + byte(i%251)
+	for i := range min(n, period) {
+		p[i] = seed + byte(i)
+	}
+	for i := period; i < n; i *= 2 { // byte by byte is slow under the race detector
+		copy(p[i:], p[:i])
 	}
 	return p
 }

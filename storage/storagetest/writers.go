@@ -29,16 +29,16 @@ var writerTests = map[string]func(*suite){
 
 func testOneWriter(s *suite) {
 	u := s.newUpload()
-	u.send(false, pattern(1, 1), pattern(2, 1000), pattern(3, 300_000), pattern(4, 7))
+	u.send(false, Pattern(1, 1), Pattern(2, 1000), Pattern(3, 300_000), Pattern(4, 7))
 	u.assemble()
 }
 
 func testAdopt(s *suite) {
 	u := s.newUpload()
-	u.send(false, pattern(1, 1000))
+	u.send(false, Pattern(1, 1000))
 	first := u.row.Parts[0]
-	u.send(true, pattern(2, 500), pattern(3, 500))
-	u.send(true, pattern(4, 1))
+	u.send(true, Pattern(2, 500), Pattern(3, 500))
+	u.send(true, Pattern(4, 1))
 	if u.row.Parts[0].Number != first.Number || u.row.Parts[0].Ref != first.Ref {
 		s.Errorf("the first part changed from %+v to %+v", first, u.row.Parts[0])
 	}
@@ -48,7 +48,7 @@ func testAdopt(s *suite) {
 func testNoAdopt(s *suite) {
 	u := s.newUpload()
 	for i := range 3 {
-		u.send(false, pattern(byte(i), 1000))
+		u.send(false, Pattern(byte(i), 1000))
 	}
 	want := []int{1, 2, 3}
 	var got []int
@@ -67,21 +67,21 @@ func testUncommittedIgnored(s *suite) {
 		for _, flush := range []bool{true, false} {
 			u := s.newUpload()
 			w := u.writer(false)
-			u.write(w, pattern(1, 1000))
-			u.writeOnly(w, pattern(9, 5000))
+			u.write(w, Pattern(1, 1000))
+			u.writeOnly(w, Pattern(9, 5000))
 			if flush {
 				if _, err := w.Flush(s.ctx); err != nil {
 					s.Fatalf("Flush: %v", err)
 				}
 			}
 			u.close(w)
-			u.send(adopt, pattern(2, 100))
+			u.send(adopt, Pattern(2, 100))
 			u.assemble()
 
 			u = s.newUpload() // and at the end, where no later byte covers them
 			w = u.writer(false)
-			u.write(w, pattern(1, 1000))
-			u.writeOnly(w, pattern(9, 5000))
+			u.write(w, Pattern(1, 1000))
+			u.writeOnly(w, Pattern(9, 5000))
 			if flush {
 				if _, err := w.Flush(s.ctx); err != nil {
 					s.Fatalf("Flush: %v", err)
@@ -98,16 +98,16 @@ func testUncommittedIgnored(s *suite) {
 func testStaleWriter(s *suite) {
 	u := s.newUpload()
 	stale := u.writer(false)
-	u.write(stale, pattern(1, 1000))
+	u.write(stale, Pattern(1, 1000))
 	intrude := func() {
-		_, _ = stale.Write(pattern(9, 10_000))
+		_, _ = stale.Write(Pattern(9, 10_000))
 		_, _ = stale.Flush(s.ctx)
 	}
 	w := u.writer(false)
 	intrude()
-	u.write(w, pattern(2, 1000))
+	u.write(w, Pattern(2, 1000))
 	intrude()
-	u.write(w, pattern(3, 1000))
+	u.write(w, Pattern(3, 1000))
 	u.close(w)
 	intrude()
 	u.assemble()
@@ -120,8 +120,8 @@ func testStaleWriter(s *suite) {
 	// The upload is complete with the stale writer's own part.
 	u = s.newUpload()
 	stale = u.writer(false)
-	u.write(stale, pattern(1, 1000))
-	u.writeOnly(stale, pattern(9, 10))
+	u.write(stale, Pattern(1, 1000))
+	u.writeOnly(stale, Pattern(9, 10))
 	u.assemble()
 	intrude()
 	u.wantObject(u.row.ObjectKey, u.content)
@@ -136,13 +136,13 @@ func testStaleWriter(s *suite) {
 func testStaleBeforeFirst(s *suite) {
 	u := s.newUpload()
 	stale := u.writer(false)
-	u.writeOnly(stale, pattern(9, 5000))
+	u.writeOnly(stale, Pattern(9, 5000))
 	w := u.writer(false)
-	u.write(w, pattern(1, 1000))
+	u.write(w, Pattern(1, 1000))
 	if _, err := stale.Flush(s.ctx); err != nil {
 		s.Fatalf("Flush: %v", err)
 	}
-	u.write(w, pattern(2, 1000))
+	u.write(w, Pattern(2, 1000))
 	_ = stale.Close()
 	u.close(w)
 	u.assemble()
@@ -152,7 +152,7 @@ func testStaleBeforeFirst(s *suite) {
 // bytes elsewhere has not lost them.
 func testLostPart(s *suite) {
 	u := s.newUpload()
-	u.send(false, pattern(1, 1000))
+	u.send(false, Pattern(1, 1000))
 	s.sweep()
 	_, err := s.store.NewWriter(s.ctx, recording.Upload{ID: u.row.ID, Epoch: 2, ObjectKey: u.row.ObjectKey, Parts: u.row.Parts})
 	if err == nil {
@@ -176,7 +176,7 @@ func testWritesNothing(s *suite) {
 		s.Errorf("parts of nothing: %+v", u.row.Parts)
 	}
 	s.wantEmpty()
-	u.send(true, pattern(1, 1000))
+	u.send(true, Pattern(1, 1000))
 	before := len(u.row.Parts)
 	w = u.writer(true)
 	u.writeOnly(w, nil)
@@ -191,7 +191,7 @@ func testWritesNothing(s *suite) {
 func testClosedWriter(s *suite) {
 	u := s.newUpload()
 	w := u.writer(false)
-	u.write(w, pattern(1, 1000))
+	u.write(w, Pattern(1, 1000))
 	u.close(w)
 	u.close(w)
 	if n, err := w.Write([]byte("x")); n != 0 || err == nil {
@@ -207,7 +207,7 @@ func testClosedWriter(s *suite) {
 func testCanceledFlush(s *suite) {
 	u := s.newUpload()
 	w := u.writer(false)
-	p := pattern(1, 1000)
+	p := Pattern(1, 1000)
 	u.writeOnly(w, p)
 	canceled, cancel := context.WithCancel(s.ctx)
 	cancel()
@@ -246,7 +246,7 @@ func (s *suite) smallUpload(seed byte, adopt bool) error {
 			return fmt.Errorf("new writer: %w", err)
 		}
 		for range 4 {
-			if _, err := w.Write(pattern(seed, 10_000)); err != nil {
+			if _, err := w.Write(Pattern(seed, 10_000)); err != nil {
 				return fmt.Errorf("write: %w", err)
 			}
 		}
@@ -275,8 +275,8 @@ func (s *suite) smallUpload(seed byte, adopt bool) error {
 // More than any store buffers or writes in one piece.
 func testBigChunks(s *suite) {
 	u := s.newUpload()
-	u.send(false, pattern(1, 6<<20), pattern(2, 1), pattern(3, 5<<20))
-	u.send(true, pattern(4, 1<<20))
-	u.send(false, pattern(5, 7<<20))
+	u.send(false, Pattern(1, 6<<20), Pattern(2, 1), Pattern(3, 5<<20))
+	u.send(true, Pattern(4, 1<<20))
+	u.send(false, Pattern(5, 7<<20))
 	u.assemble()
 }
