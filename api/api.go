@@ -147,7 +147,7 @@ type API struct {
 // New puts the API's routes on a router: everything below /v1/ but the
 // WebSocket, /openapi.json and /docs. A path below /v1/ that nobody serves
 // answers with a problem too.
-func New(router Router, o Options) (*API, error) {
+func New(router Router, o Options) *API {
 	a := &API{
 		catalog:   o.Catalog,
 		graph:     o.Graph,
@@ -174,11 +174,9 @@ func New(router Router, o Options) (*API, error) {
 	a.registerAdmin()
 	a.documentUploadProtocol()
 	a.documentSocket()
-	if err := a.serveDocument(router); err != nil {
-		return nil, err
-	}
+	a.serveDocument(router)
 	router.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) { a.unrouted(router, w, r) })
-	return a, nil
+	return a
 }
 
 // OpenAPI returns the document that /openapi.json serves. It must not be

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -168,32 +169,32 @@ func headerParam(name, description string, required bool) *huma.Param {
 	return &huma.Param{Name: name, In: "header", Description: description, Required: required, Schema: &huma.Schema{Type: huma.TypeString}}
 }
 
-// serveDocument finishes the document and puts it and its page on the router.
-func (a *API) serveDocument(router Router) error {
+// serveDocument finishes the document and puts it and its page on the router. They are
+// rendered when somebody asks for the first time, which no start has to wait for.
+func (a *API) serveDocument(router Router) {
 	doc := a.huma.OpenAPI()
 	// huma registers its own type of errors, which no answer has.
 	delete(doc.Components.Schemas.Map(), "ErrorModel")
 	delete(doc.Components.Schemas.Map(), "ErrorDetail")
 	a.addExamples(doc)
-	text, err := json.MarshalIndent(doc, "", "  ")
-	if err != nil {
-		return err
-	}
-	page, err := renderDocs(doc)
-	if err != nil {
-		return err
-	}
-	router.HandleFunc("GET /openapi.json", static(text, http.Header{"Content-Type": {"application/json"}}))
-	router.HandleFunc("GET /docs", static(page, http.Header{
+	text := func() ([]byte, error) { return json.MarshalIndent(doc, "", "  ") }
+	page := func() ([]byte, error) { return renderDocs(doc) }
+	router.HandleFunc("GET /openapi.json", a.static(text, http.Header{"Content-Type": {"application/json"}}))
+	router.HandleFunc("GET /docs", a.static(page, http.Header{
 		"Content-Type":            {"text/html; charset=utf-8"},
 		"Content-Security-Policy": {docsPolicy},
 	}))
-	return nil
 }
 
-// static serves bytes that don't change while the program runs.
-func static(body []byte, header http.Header) func(http.ResponseWriter, *http.Request) {
-	return func(w http.ResponseWriter, _ *http.Request) {
+// static serves what is rendered once and doesn't change while the program runs.
+func (a *API) static(render func() ([]byte, error), header http.Header) func(http.ResponseWriter, *http.Request) {
+	rendered := sync.OnceValues(render)
+	return func(w http.ResponseWriter, r *http.Request) {
+		body, err := rendered()
+		if err != nil {
+			a.problems.Write(w, r, err)
+			return
+		}
 		for name, values := range header {
 			w.Header()[name] = values
 		}

@@ -334,11 +334,7 @@ func newServer(t *testing.T, change ...func(*server, *Options)) *server {
 	for _, c := range change {
 		c(s, &o)
 	}
-	a, err := New(s.mux, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.api = a
+	s.api = New(s.mux, o)
 	t.Cleanup(func() {
 		if s.opened != 0 {
 			t.Errorf("%d objects are left open", s.opened)

@@ -45,12 +45,10 @@ func (s *server) servePublic(context.Context) error {
 	}
 	s.background("uploads", uploads.Run)
 	mux := &router{ServeMux: http.NewServeMux()}
-	if _, err := api.New(mux, api.Options{
+	api.New(mux, api.Options{
 		Catalog: s.catalog, Objects: s.store, Signer: signer, Accounts: s.auth, Problems: s.problems, PublicURL: s.publicURL(), Version: s.o.Version,
 		Graph: graph, Limits: userLimits(cfg.Quotas), Models: insightModels(cfg.Insights),
-	}); err != nil {
-		return fmt.Errorf("make the API: %w", err)
-	}
+	})
 	mux.Handle(uploadPath, uploads)
 	mux.Handle("/files", uploads)
 	mux.Handle("GET /v1/events", s.hub)
