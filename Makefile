@@ -3,6 +3,9 @@
 TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/reprise/bin
 COVERAGE := coverage.out
 
+# Those whose tests take longest, begun first so that none of them is left alone at the end.
+SLOW_PACKAGES := ./e2e/... ./storage/s3 ./graphsync
+
 # Node's packages of the end-to-end tests.
 NODE_MODULES := $(if $(wildcard e2e/package.json),e2e/node_modules/.package-lock.json)
 
@@ -40,7 +43,7 @@ whisper: ## install Whisper (tiny.en), to have recordings in English transcribed
 .PHONY: test
 test: $(NODE_MODULES) ## every test, with the race detector; prints the coverage
 	@scripts/setup.sh test
-	go run ./internal/testenv -- go test -race -shuffle=on -timeout 20m -coverpkg=./... -coverprofile=$(COVERAGE) ./...
+	go run ./internal/testenv -- go test -race -shuffle=on -timeout 20m -coverpkg=./... -coverprofile=$(COVERAGE) $(SLOW_PACKAGES) ./...
 	@go tool cover -func=$(COVERAGE) | awk 'END { print "coverage of all packages together:", $$NF }'
 
 .PHONY: soak
