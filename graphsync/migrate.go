@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
@@ -132,14 +133,20 @@ func (g *Graph) applyMigration(ctx context.Context, m migration) error {
 	return err
 }
 
+// ownMigrations are those of this program, which are read once: before each batch it is
+// asked whether the graph has them.
+var ownMigrations = sync.OnceValues(func() ([]migration, error) {
+	files, err := fs.Sub(migrations.Neo4j, "neo4j")
+	if err != nil {
+		return nil, err
+	}
+	return readMigrations(files)
+})
+
 // CheckMigrated returns an error if the graph lacks migrations of this program. One that
 // has more is fine: a newer replica has started already.
 func (g *Graph) CheckMigrated(ctx context.Context) error {
-	files, err := fs.Sub(migrations.Neo4j, "neo4j")
-	if err != nil {
-		return err
-	}
-	list, err := readMigrations(files)
+	list, err := ownMigrations()
 	if err != nil {
 		return err
 	}
