@@ -14,13 +14,11 @@
 package crash
 
 import (
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -47,12 +45,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	flag.Parse()
-	// The tests wait more than they compute.
-	if err := flag.Set("test.parallel", strconv.Itoa(max(6, runtime.GOMAXPROCS(0)))); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
+	s3test.AtOnce(6) // the tests wait more than they compute
 	executable.path = filepath.Join(dir, "reprise")
 	return pgtest.Run(neo4jtest.With(s3test.With(m)))
 }

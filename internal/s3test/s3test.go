@@ -10,8 +10,11 @@ package s3test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
+	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -61,6 +64,15 @@ func Main(m Tests, opts ...goleak.Option) {
 //
 //	func TestMain(m *testing.M) { pgtest.Main(s3test.With(m)) }
 func With(m Tests) Tests { return withServers{m} }
+
+// AtOnce has at least n of the package's parallel tests run at the same time, also on a
+// machine with fewer processors. A TestMain calls it first.
+func AtOnce(n int) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", strconv.Itoa(max(n, runtime.GOMAXPROCS(0)))); err != nil {
+		panic("s3test: " + err.Error()) // the testing package has no such flag any more
+	}
+}
 
 type withServers struct{ tests Tests }
 

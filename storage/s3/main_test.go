@@ -2,12 +2,7 @@ package s3
 
 import (
 	"context"
-	"flag"
-	"fmt"
 	"log/slog"
-	"os"
-	"runtime"
-	"strconv"
 	"testing"
 	"time"
 
@@ -18,12 +13,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	// The tests wait for servers half of their time.
-	if err := flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	s3test.AtOnce(4) // the tests wait for servers half of their time
 	s3test.Main(m)
 }
 
