@@ -3,6 +3,7 @@ package graphsync
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
@@ -68,9 +69,7 @@ func questions() map[string]map[string]any {
 		for _, name := range []string{"owner", "id", "story", "entity", "after", "prefix", "kind", "from", "to"} {
 			params[name] = "x"
 		}
-		for name, value := range more {
-			params[name] = value
-		}
+		maps.Copy(params, more)
 		return params
 	}
 	list := map[string]map[string]any{}
